@@ -1,0 +1,10 @@
+"""Speech clips that come with the package; data/README.md names their origin and licence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def jfk_path() -> Path:
+    """The path of an 11.0 s public-domain clip (16 kHz mono 16-bit WAV): a sentence of Kennedy's inaugural address."""
+    return Path(__file__).parent / "data" / "jfk.wav"
