@@ -23,9 +23,7 @@ class Instruction:
     @classmethod
     def of(cls, opcode: Opcode, **named: Value) -> Instruction:
         """Build from operands by name; those that follow from others may be left out. InputError on a bad operand."""
-        values: list[Value] = []
-        for operand in opcode.operands:
-            values.append(_fill(opcode, operand, named))
+        values = [_fill(opcode, operand, named) for operand in opcode.operands]
         unknown = named.keys() - opcode.position.keys()
         if unknown:
             raise InputError(f"{opcode.name} has no operand {', '.join(sorted(unknown))}; it has {opcode.text}")
@@ -154,7 +152,7 @@ class Bundle:
             slot = instruction.opcode.slot
             if slot in by_slot:
                 raise InputError(
-                    f"two operations in slot {slot}: {by_slot[slot].opcode.mnemonic} and {instruction.opcode.mnemonic}; "
+                    f"two operations in slot {slot}, {by_slot[slot].opcode.mnemonic} and {instruction.opcode.mnemonic}: "
                     "a bundle has one place for each slot"
                 )
             by_slot[slot] = instruction
@@ -225,14 +223,14 @@ def bundle_size(first_byte: int) -> int:
 
 
 def decode_bundle(data: bytes | memoryview, address: int = 0) -> Bundle:
-    """Decode the bundle at the start of `data`. FileFormatError (naming `address`) when it is cut off or means nothing."""
+    """Decode the bundle at the start of `data`; FileFormatError (naming `address`) when it is cut off or means nothing."""
     if not data:
         raise FileFormatError(f"program ends at {address:#x} where a bundle was expected")
     sizes, by_size = _formats_by_length()
     size = sizes.get(data[0] & 15, 0)
     if len(data) < size or not size:
         raise FileFormatError(
-            f"bundle at {address:#x} is cut off: its first byte {data[0]:#04x} announces {size} bytes, {len(data)} are left"
+            f"bundle at {address:#x} is cut off: first byte {data[0]:#04x} announces {size} bytes, {len(data)} are left"
         )
     word = int.from_bytes(data[:size], "little")
     for format in by_size[size]:

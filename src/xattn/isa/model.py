@@ -83,7 +83,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class PortUse:
-    """A port or unit held for `length` cycles from `cycle`; two uses of one port conflict unless neither is required."""
+    """A port or unit held for `length` cycles from `cycle`; two uses of a port conflict unless neither is required."""
 
     port: str
     cycle: int
@@ -93,7 +93,7 @@ class PortUse:
 
 @dataclass(frozen=True)
 class Itinerary:
-    """When an operation touches what: cycles per operand (then implicit definitions, then implicit uses) and its ports."""
+    """When an operation touches what: cycles per operand, then implicit definitions, then implicit uses; and its ports."""
 
     name: str
     cycles: tuple[int, ...]

@@ -65,7 +65,7 @@ def ports() -> dict[str, str]:
 
 
 def _lines(name: str) -> Iterator[str]:
-    text = resources.files("xattn.isa").joinpath("tables", f"{name}.txt").read_text(encoding="utf-8")
+    text = resources.files("xattn.isa").joinpath("tables").joinpath(f"{name}.txt").read_text(encoding="utf-8")
     return (line for line in text.splitlines() if line and not line.startswith("#"))
 
 

@@ -65,7 +65,8 @@ def _in_file(value: Register | int, file: str) -> bool:
 def timing_of(instruction: Instruction) -> Timing:
     """Reads, writes, ports and memory cycles of an instruction."""
     opcode, itinerary = instruction.opcode, itinerary_of(instruction)
-    reads, writes = [], []
+    reads: list[Access] = []
+    writes: list[Access] = []
     for position, (operand, value) in enumerate(zip(opcode.operands, instruction.values, strict=True)):
         if isinstance(value, Register):
             access = Access(value, itinerary.cycle(position), itinerary.bypass(position))
