@@ -152,7 +152,7 @@ class Bundle:
             slot = instruction.opcode.slot
             if slot in by_slot:
                 raise InputError(
-                    f"two operations in slot {slot}, {by_slot[slot].opcode.mnemonic} and {instruction.opcode.mnemonic}: "
+                    f"slot {slot} cannot hold both {by_slot[slot].opcode.mnemonic} and {instruction.opcode.mnemonic}: "
                     "a bundle has one place for each slot"
                 )
             by_slot[slot] = instruction
@@ -223,7 +223,7 @@ def bundle_size(first_byte: int) -> int:
 
 
 def decode_bundle(data: bytes | memoryview, address: int = 0) -> Bundle:
-    """Decode the bundle at the start of `data`; FileFormatError (naming `address`) when it is cut off or means nothing."""
+    """Decode the bundle at the start of `data`; FileFormatError (with `address`) when cut off or without meaning."""
     if not data:
         raise FileFormatError(f"program ends at {address:#x} where a bundle was expected")
     sizes, by_size = _formats_by_length()

@@ -93,7 +93,7 @@ class PortUse:
 
 @dataclass(frozen=True)
 class Itinerary:
-    """When an operation touches what: cycles per operand, then implicit definitions, then implicit uses; and its ports."""
+    """When an operation touches what: cycles per operand, then implicit definitions, then uses; and its ports."""
 
     name: str
     cycles: tuple[int, ...]
