@@ -1,0 +1,83 @@
+"""Captured activations on disk: each encoder pass is made once. A damaged or foreign entry counts as absent.
+
+The folder is $XATTN_CACHE, else the system's place for caches. It can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from xattn.whisper.tensors import Float32
+
+CACHE_VARIABLE = "XATTN_CACHE"
+_LARGEST = 1 << 30  # bytes of activations that are kept; the oldest go first
+
+QKV = tuple[Float32, Float32, Float32]
+
+
+def cache_folder() -> Path:
+    """The user's folder for xattn's caches; it need not exist yet."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "xattn"
+
+
+class ActivationCache:
+    """Q, K and V by key, one ``.npz`` file each."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder if folder is not None else cache_folder() / "activations"
+
+    def read(self, key: str, shape: tuple[int, int, int]) -> QKV | None:
+        """The entry, float32 of ``shape`` each; None if it is absent, damaged, or of another shape or type."""
+        try:
+            with self._path(key).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                q, k, v = (np.array(archive[name]) for name in "qkv")  # ZIP checks each member's CRC here
+        except Exception:  # whatever a damaged archive makes zipfile and numpy raise, the entry is made anew
+            return None
+        usable = all(m.shape == shape and m.dtype == np.float32 and np.isfinite(m).all() for m in (q, k, v))
+        return (q, k, v) if usable else None
+
+    def write(self, key: str, entry: QKV) -> None:
+        """Store an entry, whole or not at all, and drop the oldest where there is too much.
+
+        OSError if the folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                np.savez(stream, q=entry[0], k=entry[1], v=entry[2])
+            os.replace(name, self._path(key))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        self._prune(keep=self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.npz"
+
+    def _prune(self, keep: Path) -> None:
+        with contextlib.suppress(OSError):  # another process may prune at the same time
+            entries = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.folder.glob("*.npz"))
+            total = sum(size for _, size, _ in entries)
+            for _, size, path in entries:
+                if total <= _LARGEST:
+                    break
+                if path != keep:
+                    path.unlink()
+                    total -= size
