@@ -94,7 +94,7 @@ def _read(path: Path) -> WavSamples:
     kind = kind or next((name for magic, name in _SOUNDFILE_MAGIC.items() if data.startswith(magic)), None)
     if kind is None:
         raise FileFormatError(
-            f"{path}: not an audio file that is known here (it begins with {text_of(data[:8])!r}); "
+            f"{path}: not an audio file that is known here (it begins with '{text_of(data[:8])}'); "
             f"expected WAV, FLAC, Ogg, MP3 or AIFF: convert it with {_CONVERT}"
         )
     return _read_with_soundfile(path, data, kind)
@@ -110,7 +110,8 @@ def _read_with_soundfile(path: Path, data: bytes, kind: str) -> WavSamples:
     try:
         samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, ValueError, OverflowError, MemoryError) as error:
-        raise FileFormatError(f"{path}: {kind} that cannot be decoded ({error}); it may be cut short") from None
+        reason = str(getattr(error, "error_string", error)).strip(" .")
+        raise FileFormatError(f"{path}: {kind} that cannot be decoded ({reason}); it may be cut short") from None
     return WavSamples(samples, int(rate), ())
 
 

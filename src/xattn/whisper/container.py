@@ -41,6 +41,7 @@ def map_file(path: Path) -> Bytes:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}); expected Whisper weights") from None
 
 
-def text_of(raw: bytes) -> str:
-    """Bytes of a foreign file as short printable text for a message."""
-    return raw[:40].decode("ascii", "backslashreplace")
+def text_of(raw: bytes | str) -> str:
+    """The first 40 bytes or characters of a foreign file's text, all of it printable, for a message."""
+    text = raw[:40].decode("latin-1") if isinstance(raw, bytes) else raw[:40]
+    return "".join(c if c.isascii() and c.isprintable() else f"\\x{ord(c):02x}" for c in text)

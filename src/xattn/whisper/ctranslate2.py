@@ -91,7 +91,7 @@ def _common(path: Path, name: str, data: NDArray[Any]) -> list[tuple[str, Stored
         return []
     side, index, part, leaf = match.groups()
     if part not in _PARTS:
-        raise FileFormatError(f"{path}: unknown variable {text_of(name.encode())}; not a Whisper layer as expected")
+        raise FileFormatError(f"{path}: unknown variable {text_of(name)}; not a Whisper layer as expected")
     tensor = _float(path, name, data)
     pieces = _PARTS[part]
     if not tensor.shape or tensor.shape[0] % len(pieces):
@@ -138,9 +138,7 @@ class _Reader:
             )
         spec = self._string("the model's kind")
         if spec != "WhisperSpec":
-            raise FileFormatError(
-                f"{self._path}: CTranslate2 model kind {text_of(spec.encode())}; expected WhisperSpec"
-            )
+            raise FileFormatError(f"{self._path}: CTranslate2 model kind {text_of(spec)}; expected WhisperSpec")
         self._number("<I", "the spec revision")
         found: dict[str, NDArray[Any]] = {}
         for _ in range(self._number("<I", "the number of variables")):
@@ -156,19 +154,19 @@ class _Reader:
         return found
 
     def _variable(self, name: str) -> NDArray[Any]:
-        rank = self._number("<B", f"the rank of {text_of(name.encode())}")
-        shape = tuple(self._number("<I", f"the shape of {text_of(name.encode())}") for _ in range(rank))
-        element = self._number("<B", f"the element type of {text_of(name.encode())}")
-        size = self._number("<I", f"the size of {text_of(name.encode())}")
+        rank = self._number("<B", f"the rank of {text_of(name)}")
+        shape = tuple(self._number("<I", f"the shape of {text_of(name)}") for _ in range(rank))
+        element = self._number("<B", f"the element type of {text_of(name)}")
+        size = self._number("<I", f"the size of {text_of(name)}")
         if element not in _ELEMENT_TYPES:
-            raise FileFormatError(f"{self._path}: {text_of(name.encode())} has unknown element type {element}")
+            raise FileFormatError(f"{self._path}: {text_of(name)} has unknown element type {element}")
         dtype = np.dtype(_ELEMENT_TYPES[element])
         if rank > 8 or size != math.prod(shape) * dtype.itemsize:
             raise FileFormatError(
-                f"{self._path}: {text_of(name.encode())} has {size} bytes; "
+                f"{self._path}: {text_of(name)} has {size} bytes; "
                 f"its shape {shape[:8]} of {dtype.name} needs {math.prod(shape) * dtype.itemsize}"
             )
-        return self._take(size, f"the data of {text_of(name.encode())}").view(dtype).reshape(shape)
+        return self._take(size, f"the data of {text_of(name)}").view(dtype).reshape(shape)
 
     def _string(self, what: str) -> str:
         length = self._number("<H", what)

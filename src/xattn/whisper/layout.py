@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xattn.errors import FileFormatError
-from xattn.whisper.container import Contents
+from xattn.whisper.container import Contents, text_of
 from xattn.whisper.dims import WhisperDims
 from xattn.whisper.tensors import StoredTensor
 
@@ -90,8 +90,8 @@ def dims_of(path: Path, contents: Contents) -> WhisperDims:
 
 def _shape(path: Path, tensors: Mapping[str, StoredTensor], name: str, rank: int) -> tuple[int, ...]:
     if name not in tensors:
-        known = ", ".join(sorted(tensors)[:3]) or "none"
-        raise FileFormatError(f"{path}: not a complete Whisper model: no tensor {name} (found: {known[:160]} …)")
+        known = ", ".join(text_of(known) for known in sorted(tensors)[:3]) or "none"
+        raise FileFormatError(f"{path}: not a complete Whisper model: no tensor {name} (found: {known} …)")
     shape = tensors[name].shape
     if len(shape) != rank or 0 in shape:
         raise FileFormatError(f"{path}: {name} has shape {shape}; expected {rank} dimensions, none of them 0")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xattn.errors import FileFormatError, InputError
-from xattn.whisper.container import Contents
+from xattn.whisper.container import Contents, text_of
 from xattn.whisper.tensors import StoredTensor
 
 _BLOCK = re.compile(r"(encoder|decoder)\.blocks\.(\d+)\.(.+)\.(weight|bias)")
@@ -74,7 +74,7 @@ def _load(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file: RuntimeError, pickle, zip, EOF, OS errors
-        reason = str(error).strip().partition("\n")[0][:100]
+        reason = text_of(str(error).strip().partition("\n")[0])
         raise FileFormatError(f"{path}: torch cannot load it ({type(error).__name__}: {reason})") from None
     parts = checkpoint if isinstance(checkpoint, dict) else {}
     state, dims = parts.get("model_state_dict"), parts.get("dims")
@@ -85,7 +85,7 @@ def _load(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
 
 def _stored(path: Path, name: str, tensor: Any) -> StoredTensor:
     if not hasattr(tensor, "is_floating_point") or not tensor.is_floating_point():
-        raise FileFormatError(f"{path}: {name} is not a floating-point tensor")
+        raise FileFormatError(f"{path}: {text_of(name)} is not a floating-point tensor")
     # NumPy has no bfloat16: widening it to float32 is exact.
     return StoredTensor((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
 

@@ -43,14 +43,14 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         end = max(end, stop)
         if stop > body.size:
             raise FileFormatError(
-                f"{path}: cut short: {text_of(name.encode())} ends at byte {stop} of {body.size} bytes of data"
+                f"{path}: cut short: {text_of(name)} ends at byte {stop} of {body.size} bytes of data"
             )
         if element not in _ELEMENT_TYPES:
             continue
         dtype = np.dtype(_ELEMENT_TYPES[element])
         if stop - start != math.prod(shape) * dtype.itemsize:
             raise FileFormatError(
-                f"{path}: {text_of(name.encode())} has {stop - start} bytes; shape {tuple(shape)} of {element} needs "
+                f"{path}: {text_of(name)} has {stop - start} bytes; shape {tuple(shape)} of {element} needs "
                 f"{math.prod(shape) * dtype.itemsize}"
             )
         tensors[name] = StoredTensor(body[start:stop].view(dtype).reshape(shape))
@@ -84,7 +84,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[str, list[int], int, int]
     numbers = [start, stop, *shape] if isinstance(shape, list) and len(shape) <= 8 else [None]
     if not isinstance(element, str) or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers) or start > stop:
         raise FileFormatError(
-            f"{path}: the header's entry for {text_of(name.encode('utf-8', 'replace'))} is malformed; "
+            f"{path}: the header's entry for {text_of(name)} is malformed; "
             'expected {"dtype", "shape", "data_offsets": [begin, end]}'
         )
     return element, shape, start, stop

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xattn.errors import FileFormatError
+from xattn.whisper.container import text_of
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNKNOWN_LENGTHS = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # what programs write that stream to a pipe
@@ -76,7 +77,7 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             size = len(view) - at
         if at + size > len(view):
             raise FileFormatError(
-                f"{path}: cut short: the {name.decode('ascii', 'backslashreplace').strip()} chunk should have {size} "
+                f"{path}: cut short: the {text_of(name).strip()} chunk should have {size} "
                 f"bytes, {len(view) - at} are there"
             )
         yield name, view[at : at + size]

@@ -165,5 +165,5 @@ def _read(path: Path) -> Contents:
     if is_torch_zip(head):
         return read_openai_pt(path)
     what = next((name for magic, name in _FOREIGN.items() if head.startswith(magic)), None)
-    found = what or (f"a file that begins with {text_of(head[:8])!r}" if head else "an empty file")
+    found = what or (f"a file that begins with '{text_of(head[:8])}'" if head else "an empty file")
     raise FileFormatError(f"{path}: {found}; expected {_EXPECTED}")
