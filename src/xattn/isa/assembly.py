@@ -47,12 +47,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Program:
-    """Assembled code. Addresses are byte addresses in program memory; `base` is that of the first byte."""
+    """Assembled code: `base` is the address of its first byte, `symbols` are labels (byte addresses)."""
 
     base: int
     code: bytes
     bundles: tuple[AssembledBundle, ...]
     symbols: dict[str, int]
+    constants: dict[str, int] = field(default_factory=dict)
     functions: dict[str, tuple[int, int]] = field(default_factory=dict)  # name: (address, bytes)
     global_symbols: frozenset[str] = frozenset()
     external_symbols: frozenset[str] = frozenset()
@@ -214,7 +215,8 @@ class _Assembler:
             base=self.base,
             code=b"".join(item.bundle.encode() for item in bundles),
             bundles=tuple(bundles),
-            symbols={**self.labels, **self.constants},
+            symbols=self.labels,
+            constants=self.constants,
             functions=dict(self.functions()),
             global_symbols=frozenset(self.globals),
             external_symbols=frozenset(self.externals),
