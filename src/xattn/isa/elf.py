@@ -190,6 +190,8 @@ def _reading(name: str, what: str) -> Iterator[None]:
 
 
 def _check_identity(data: bytes, name: str) -> None:
+    if data.startswith(b"!<arch>"):
+        raise FileFormatError(f"{name}: an archive of objects; extract the object from it (ar x) and give that")
     if not is_elf(data):
         raise FileFormatError(f"{name}: no ELF file, it starts with {data[:4].hex() or 'nothing'}, expected 7f454c46")
     if len(data) < 52:

@@ -152,7 +152,7 @@ class _Header:
 
 
 def write_elf(image: ElfImage) -> bytes:
-    """The bytes of an ELF file with these contents; `read_elf` gives an equal image. InputError for what does not fit."""
+    """The bytes of an ELF file with these contents; `read_elf` gives an equal image. InputError for what is no ELF."""
     names = [section.name for section in image.sections]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
@@ -257,7 +257,7 @@ def _symbol_row(symbol: Symbol, strings: _Strings, index: dict[str, int]) -> byt
     homes = {ABSOLUTE: _SHN_ABS, UNDEFINED: 0, **index}
     if symbol.section not in homes or symbol.kind not in _KINDS or symbol.binding not in _BINDINGS:
         raise InputError(
-            f"symbol {symbol.name} of kind {symbol.kind}, binding {symbol.binding}, in {symbol.section}: expected one of "
+            f"symbol {symbol.name} of kind {symbol.kind}, binding {symbol.binding}, in {symbol.section}: expected of "
             f"{', '.join(_KINDS)}; {', '.join(_BINDINGS)}; {', '.join(filter(None, homes))}"
         )
     name = 0 if symbol.kind == "section" else strings.add(symbol.name)
