@@ -123,8 +123,8 @@ class Operation:
     def read(self, name: str, bits: int | None = None, path: tuple[int, ...] = ()) -> Value:
         """An operand: a register as one lane of its width, or cut into lanes of `bits`; an immediate as 32 bits.
 
-        A class that mixes files gives its widest width; narrower registers are extended (see `extends_sign`). `path`
-        chooses a part by its index in `Register.parts`, for example (2,) for dj of a 2-D modifier.
+        A class that mixes files gives its widest width; narrower registers are extended with zeros. `path` chooses a
+        part by its index in `Register.parts`, for example (2,) for dj of a 2-D modifier.
         """
         operand = self.opcode.operands[self.opcode.position[name]]
         if isinstance(operand.type, Immediate):
@@ -233,11 +233,6 @@ def part_of(register: Register, path: tuple[int, ...]) -> Register:
     for index in path:
         register = register.parts[index]
     return register
-
-
-def extends_sign(register: Register) -> bool:
-    """Whether a register that is read at a larger width than its own is extended by its sign; others get zeros."""
-    return register.file in ("m", "dn", "dj", "dc", "p")
 
 
 Meaning = Callable[[Operation], None]
