@@ -1,0 +1,277 @@
+"""From "element i·64 + c of Q" to pointers: addressing forms, post-increments and adjustments between loops.
+
+References of one block to one array whose offsets differ by constants share a pointer. It is set before the outermost
+loop that moves it, walks with post-increments, and is adjusted at the end of every loop around the innermost one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from xattn.compiler.ir import (
+    Affine,
+    Array,
+    Block,
+    Choice,
+    Loop,
+    MemoryReference,
+    Operation,
+    Program,
+    Reference,
+    VirtualRegister,
+)
+from xattn.compiler.language.kernel import constant_choices
+from xattn.isa.model import Immediate, Opcode, RegisterClass
+from xattn.isa.table import instruction_table
+
+
+def assign_addresses(program: Program) -> None:
+    """Give every memory operation of the program its address, adding the pointer arithmetic that this needs."""
+    _Addresses(program).assign()
+
+
+@lru_cache(maxsize=1)
+def _variants() -> dict[tuple[str, str, str], dict[str, Opcode]]:
+    """(slot, mnemonic without dimension, class of the data) -> addressing mode -> opcode."""
+    families: dict[tuple[str, str, str], dict[str, Opcode]] = defaultdict(dict)
+    for opcode in instruction_table().opcodes.values():
+        if opcode.memory is not None:
+            families[_family(opcode)][opcode.memory.mode] = opcode
+    return families
+
+
+def _family(opcode: Opcode) -> tuple[str, str, str]:
+    mnemonic = opcode.mnemonic.replace(".2d", "").replace(".3d", "")
+    data = [
+        operand.type.name
+        for operand in opcode.operands
+        if isinstance(operand.type, RegisterClass) and operand.type.name not in ("eP", "eM", "eDJ", "eD", "eDS", "mSs")
+    ]
+    return opcode.slot, mnemonic, ",".join(data)
+
+
+def with_mode(opcode: Opcode, mode: str) -> Opcode:
+    """The opcode that does the same with another addressing mode."""
+    return _variants()[_family(opcode)][mode]
+
+
+def _fits(opcode: Opcode, mode: str, value: int) -> bool:
+    variant = _variants()[_family(opcode)].get(mode)
+    if variant is None:
+        return False
+    kind = variant.operands[variant.position["imm"]].type
+    assert isinstance(kind, Immediate)
+    return kind.minimum <= value <= kind.maximum and value % kind.scale == 0
+
+
+@dataclass
+class _Group:
+    """References of one block to one array, with equal loop terms."""
+
+    array: Array
+    terms: Affine  # constant 0
+    path: tuple[Loop, ...]  # loops around the block, outermost first
+    operations: list[Operation]
+
+    @property
+    def offsets(self) -> list[int]:
+        return [op.memory.offset.constant for op in self.operations if op.memory and op.memory.offset]
+
+
+class _Addresses:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        entry = program.body[0]
+        assert isinstance(entry, Block)
+        self.entry = entry
+        self.modifiers: dict[tuple[Loop | None, int], VirtualRegister] = {}
+        self.bases: dict[Array, VirtualRegister] = {}
+
+    def assign(self) -> None:
+        for group in list(self._groups(self.program.body, ())):
+            self._assign_group(group)
+
+    def _groups(self, region: list[Block | Loop], path: tuple[Loop, ...]) -> Iterator[_Group]:
+        for item in region:
+            if isinstance(item, Loop):
+                yield from self._groups(item.body, (*path, item))
+                continue
+            found: dict[tuple[Array, Affine], _Group] = {}
+            for operation in item.operations:
+                memory = operation.memory
+                if memory is None:
+                    continue
+                if memory.offset is None:
+                    self._index_by_register(operation, memory)
+                    continue
+                terms = Affine(0, memory.offset.terms)
+                group = found.setdefault((memory.array, terms), _Group(memory.array, terms, path, []))
+                group.operations.append(operation)
+            yield from found.values()
+
+    # -- addressing by a run-time index ---------------------------------------------------------------------------
+
+    def _index_by_register(self, operation: Operation, memory: MemoryReference) -> None:
+        base = self._base(memory.array)
+        operation.choices = tuple(Choice(c.opcode, {**c.operands, "ptr": base}) for c in operation.choices)
+
+    def _base(self, array: Array) -> VirtualRegister:
+        """A pointer to the start of an array."""
+        if array.base is not None:
+            return array.base
+        if array not in self.bases:
+            pointer = self.bases[array] = VirtualRegister("p", array.name)
+            self.entry.operations.append(_set_constant(pointer, _address(array)))
+        return self.bases[array]
+
+    # -- walking pointers -----------------------------------------------------------------------------------------
+
+    def _assign_group(self, group: _Group) -> None:
+        pointer = VirtualRegister("p", f"{group.array.name}@{group.operations[0].line}")
+        home = next((loop for loop in group.path if group.terms.coefficient(loop)), None)
+        home = home or (group.path[-1] if group.path else None)
+        self._set_before(home, group, pointer)
+        step = group.terms.coefficient(group.path[-1]) if group.path else 0
+        offsets = group.offsets
+        in_reach = all(
+            _fits(choice.opcode, "idx_imm", offset - offsets[0])
+            for operation, offset in zip(group.operations, offsets, strict=True)
+            for choice in operation.choices
+        )
+        if in_reach and (len(offsets) > 1 or not step):
+            for operation, offset in zip(group.operations, offsets, strict=True):
+                _readdress(operation, "idx_imm", ptr=pointer, imm=offset - offsets[0])
+            if step:
+                self._append(group, [self._advance(pointer, step, group.path)])
+        else:
+            ahead = [*offsets[1:], offsets[0] + step] if home else [*offsets[1:], offsets[-1]]
+            for operation, offset, following in zip(group.operations, offsets, ahead, strict=True):
+                self._walk(operation, pointer, following - offset, group.path)
+        self._adjust_around(group, home, pointer)
+
+    def _set_before(self, home: Loop | None, group: _Group, pointer: VirtualRegister) -> None:
+        """Set the pointer to its first address where the loop that moves it starts."""
+        first = group.offsets[0]
+        if group.array.base is None:
+            operations = [_set_constant(pointer, _address(group.array) + first)]
+        else:
+            copy = {"mMvSclDst": pointer, "mMvSclSrc": group.array.base}
+            operations = [Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], copy),))]
+            if first:
+                operations.append(self._advance(pointer, first, group.path))
+        line = group.operations[0].line
+        for operation in operations:
+            operation.line = line
+        if home is None:
+            block = _block_of(self.program.body, group.operations[0])
+            block.operations[:0] = operations
+        else:
+            self._block_before(home).operations.extend(operations)
+
+    def _walk(self, operation: Operation, pointer: VirtualRegister, step: int, path: tuple[Loop, ...]) -> None:
+        if step == 0:
+            _readdress(operation, "idx_imm", ptr=pointer, imm=0)
+        elif all(_fits(choice.opcode, "post_imm", step) for choice in operation.choices):
+            _readdress(operation, "post_imm", ptr=pointer, imm=step)
+        else:
+            _readdress(operation, "post_mod", ptr=pointer, mod=self._modifier(step, path))
+
+    def _adjust_around(self, group: _Group, home: Loop | None, pointer: VirtualRegister) -> None:
+        """Each loop around the innermost one moves the pointer by its own step, less what its inner loop moved it."""
+        if home is None:
+            return
+        inside = group.path[group.path.index(home) :]
+        for outer, inner in zip(inside, inside[1:], strict=False):
+            step = group.terms.coefficient(outer) - inner.trips * group.terms.coefficient(inner)
+            if step:
+                advance = self._advance(pointer, step, group.path)
+                advance.line = outer.line
+                if not isinstance(outer.body[-1], Block):
+                    outer.body.append(Block())
+                last = outer.body[-1]
+                assert isinstance(last, Block)
+                last.operations.append(advance)
+
+    def _append(self, group: _Group, operations: list[Operation]) -> None:
+        block = _block_of(self.program.body, group.operations[-1])
+        for operation in operations:
+            operation.line = group.operations[-1].line
+        block.operations.extend(operations)
+
+    def _advance(self, pointer: VirtualRegister, step: int, path: tuple[Loop, ...]) -> Operation:
+        """pointer += step, in whichever slot is free."""
+        names = ("PADDB_ldb_ptr_inc_nrm_imm", "PADDA_lda_ptr_inc_idx_imm", "PADDS_st_ptr_inc_idx_imm")
+        choices = []
+        for name in names:
+            opcode = instruction_table().opcodes[name]
+            kind = opcode.operands[opcode.position["imm"]].type
+            assert isinstance(kind, Immediate)
+            if kind.minimum <= step <= kind.maximum and step % kind.scale == 0:
+                choices.append(Choice(opcode, {"ptr": pointer, "imm": step}))
+        if not choices:
+            modifier = self._modifier(step, path)
+            names = ("PADDB_ldb_ptr_inc_nospill_nrm", "PADDA_lda_ptr_inc_idx", "PADDS_st_ptr_inc_idx")
+            choices = [Choice(instruction_table().opcodes[n], {"ptr": pointer, "mod": modifier}) for n in names]
+        return Operation(tuple(choices))
+
+    def _modifier(self, step: int, path: tuple[Loop, ...]) -> VirtualRegister:
+        """A modifier register with a constant, set before the outermost loop."""
+        outermost = path[0] if path else None
+        if (outermost, step) not in self.modifiers:
+            register = self.modifiers[outermost, step] = VirtualRegister("m", f"step {step}")
+            before = self.entry if outermost is None else self._block_before(outermost)
+            before.operations.append(_set_constant(register, step))
+        return self.modifiers[outermost, step]
+
+    def _block_before(self, loop: Loop) -> Block:
+        region, position = _find(self.program.body, loop)
+        previous = region[position - 1] if position else None
+        if not isinstance(previous, Block):
+            previous = Block()
+            region.insert(position, previous)
+        return previous
+
+
+def _readdress(operation: Operation, mode: str, **address: Reference) -> None:
+    choices = []
+    for choice in operation.choices:
+        opcode = with_mode(choice.opcode, mode)
+        operands = {name: value for name, value in choice.operands.items() if name not in ("ptr", "dj", "imm", "mod")}
+        choices.append(Choice(opcode, {**operands, **address}))
+    operation.choices = tuple(choices)
+
+
+def _set_constant(register: VirtualRegister, value: int) -> Operation:
+    return Operation(constant_choices(register, value))
+
+
+def _address(array: Array) -> int:
+    assert array.address is not None, f"{array.name} has not been placed"
+    return array.address
+
+
+def _find(region: list[Block | Loop], wanted: Loop) -> tuple[list[Block | Loop], int]:
+    for position, item in enumerate(region):
+        if item is wanted:
+            return region, position
+        if isinstance(item, Loop):
+            try:
+                return _find(item.body, wanted)
+            except LookupError:
+                continue
+    raise LookupError(wanted.name)
+
+
+def _block_of(region: list[Block | Loop], operation: Operation) -> Block:
+    for item in region:
+        if isinstance(item, Loop):
+            try:
+                return _block_of(item.body, operation)
+            except LookupError:
+                continue
+        elif any(op is operation for op in item.operations):
+            return item
+    raise LookupError(repr(operation))

@@ -1,0 +1,191 @@
+"""Register allocation after scheduling: every virtual register gets a real one, by exact times of occupation.
+
+Time is the place of a bundle in the program. A register is taken from the bundle after a write is issued until its last
+read; two virtual registers share a real one when their times do not meet. Nothing is spilled.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from xattn.compiler.ir import Choice, Location, LowHalf, Part, VirtualRegister
+from xattn.compiler.schedule import ScheduledSection
+from xattn.errors import XattnError
+from xattn.isa.model import Register, RegisterClass
+from xattn.isa.table import instruction_table
+
+# Registers that a function must give back as it found them, after the public AIE2 calling convention: used last.
+CALLEE_SAVED = frozenset({"p6", "p7", *(f"r{n}" for n in range(16, 24))})
+
+
+class OutOfRegistersError(XattnError):
+    """More values are live at once than a register file holds."""
+
+
+def allocate(
+    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register]
+) -> dict[VirtualRegister, Register]:
+    """A real register for every virtual one; `arguments` are fixed beforehand."""
+    occupied = occupation(sections, arguments)
+    allowed = _allowed(sections)
+    taken: dict[Register, int] = defaultdict(int)
+    for (register, _), times in occupied.items():
+        if isinstance(register, Register):  # operations name it
+            taken[register] |= times
+    virtual: dict[VirtualRegister, dict[int, int]] = defaultdict(dict)
+    for (register, leaf_index), times in occupied.items():
+        if isinstance(register, VirtualRegister):
+            virtual[register][leaf_index] = times
+    assigned: dict[VirtualRegister, Register] = {}
+
+    def assign(register: VirtualRegister, real: Register) -> None:
+        assigned[register] = real
+        for index, times in virtual[register].items():
+            taken[real.storage[index]] |= times
+
+    for register, real in arguments.items():
+        assign(register, real)
+    for register in sorted(virtual.keys() - arguments.keys(), key=lambda r: _order(r, virtual[r], allowed[r])):
+        for real in _preferred(allowed[register]):
+            if all(not taken[real.storage[index]] & times for index, times in virtual[register].items()):
+                assign(register, real)
+                break
+        else:
+            _fail(register, virtual, assigned)
+    return assigned
+
+
+def _order(register: VirtualRegister, times: dict[int, int], allowed: Sequence[Register]) -> tuple[int, int, int, int]:
+    """Wide registers and narrow choices first, then by first time of use."""
+    everything = 0
+    for t in times.values():
+        everything |= t
+    start = (everything & -everything).bit_length() if everything else 0
+    return -len(times), len(allowed), start, register.serial
+
+
+def _preferred(registers: Iterable[Register]) -> list[Register]:
+    return sorted(registers, key=lambda r: any(leaf.name in CALLEE_SAVED for leaf in r.storage))
+
+
+def _fail(
+    register: VirtualRegister, virtual: dict[VirtualRegister, dict[int, int]], assigned: dict[VirtualRegister, Register]
+) -> None:
+    times = 0
+    for t in virtual[register].values():
+        times |= t
+    rivals = [
+        other.name
+        for other in assigned
+        if other.file == register.file and any(times & t for t in virtual[other].values())
+    ]
+    shown = ", ".join(rivals[:12]) + (" …" if len(rivals) > 12 else "")
+    raise OutOfRegistersError(
+        f"no {register.file} register is left for {register.name}: {len(rivals)} others are live with it ({shown}). "
+        "Unroll less, or keep fewer values across the loop"
+    )
+
+
+def _choices(section: ScheduledSection) -> Iterable[Choice]:
+    for operation, choice in zip(section.graph.operations, section.choices, strict=True):
+        yield operation.choices[choice]
+
+
+def _allowed(sections: Sequence[ScheduledSection]) -> dict[VirtualRegister, list[Register]]:
+    """The real registers that every use of a virtual register can encode."""
+    names: dict[VirtualRegister, set[str]] = {}
+    for section in sections:
+        for choice in _choices(section):
+            for operand in choice.opcode.operands:
+                reference = choice.operands.get(operand.name)
+                if not isinstance(operand.type, RegisterClass) or not isinstance(
+                    reference, (VirtualRegister, Part, LowHalf)
+                ):
+                    continue
+                whole, possible = _wholes(reference, operand.type)
+                if whole.within is not None:
+                    possible &= whole.within
+                names[whole] = names[whole] & possible if whole in names else possible
+    table = instruction_table().registers
+    return {
+        register: [r for r in table.values() if r.name in possible and r.file == register.file]
+        for register, possible in names.items()
+    }
+
+
+def _wholes(reference: VirtualRegister | Part | LowHalf, kind: RegisterClass) -> tuple[VirtualRegister, set[str]]:
+    """Names of the whole registers for which the operand class can encode the reference."""
+    if isinstance(reference, VirtualRegister):
+        return reference, set(kind.code_of)
+    if isinstance(reference, LowHalf):
+        return reference.whole, set(kind.code_of)
+    table = instruction_table().registers
+    file = reference.whole.file
+    fitting = {r.name for r in table.values() if r.file == file and r.parts[reference.index].name in kind.code_of}
+    return reference.whole, fitting
+
+
+def occupation(sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register]) -> dict[Location, int]:
+    """For each storage leaf the set of places in the program at which it holds a value, as bits of an integer."""
+    live_in = _liveness(sections)
+    starts, place = {}, 0
+    for section in sections:
+        starts[section.section] = place
+        place += section.length
+    occupied: dict[Location, int] = defaultdict(int)
+    for argument in arguments:
+        occupied[(argument, 0)] |= 1
+    for section in sections:
+        live_out = _live_out(section, live_in)
+        for location, first, last in _intervals(section, live_in[section.section], live_out):
+            start = starts[section.section]
+            occupied[location] |= ((1 << (last - first + 1)) - 1) << (start + first)
+    return occupied
+
+
+def _live_out(section: ScheduledSection, live_in: dict[object, set[Location]]) -> set[Location]:
+    return set(section.section.keeps).union(*(live_in[successor] for successor in section.section.successors))
+
+
+def _liveness(sections: Sequence[ScheduledSection]) -> dict[object, set[Location]]:
+    """Leaves whose value is needed at the start of each section."""
+    uses: dict[object, set[Location]] = {}
+    defines: dict[object, set[Location]] = {}
+    for section in sections:
+        used: set[Location] = set()
+        defined: set[Location] = set()
+        for timing, *_ in section.graph.timings:
+            used |= {read.location for read in timing.reads} - defined
+            defined |= {write.location for write in timing.writes}
+        uses[section.section], defines[section.section] = used, defined
+    live: dict[object, set[Location]] = dict(uses)
+    changed = True
+    while changed:
+        changed = False
+        for section in reversed(sections):
+            out = _live_out(section, live)
+            new = uses[section.section] | (out - defines[section.section])
+            if new != live[section.section]:
+                live[section.section], changed = new, True
+    return live
+
+
+def _intervals(
+    section: ScheduledSection, live_in: set[Location], live_out: set[Location]
+) -> Iterable[tuple[Location, int, int]]:
+    """(leaf, first place, last place) within the section for every value of every leaf."""
+    last_place = section.length - 1
+    current = {location: [0, 0] for location in live_in}  # leaf -> [first, last]
+    for node, cycle in enumerate(section.cycles):
+        timing = section.timing(node)
+        for read in timing.reads:
+            interval = current.setdefault(read.location, [0, 0])
+            interval[1] = max(interval[1], cycle + read.cycle - 1)
+        for write in timing.writes:
+            if write.location in current:
+                yield write.location, current[write.location][0], min(current[write.location][1], last_place)
+            first = min(cycle + 1, last_place)
+            current[write.location] = [first, max(first, min(cycle + write.cycle - 1, last_place))]
+    for location, (first, last) in current.items():
+        yield location, first, last_place if location in live_out else min(last, last_place)

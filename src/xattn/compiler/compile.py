@@ -1,0 +1,135 @@
+"""The compiler's way from a kernel function to machine code, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xattn.compiler.addresses import assign_addresses
+from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError, allocate
+from xattn.compiler.control import Section, to_sections
+from xattn.compiler.emit import Emitted, emit, separate_loop_setup
+from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
+from xattn.compiler.language.kernel import Kernel
+from xattn.compiler.place import place_arrays
+from xattn.compiler.schedule import ScheduledSection, schedule_section
+from xattn.errors import InputError
+from xattn.isa.codec import Bundle
+from xattn.isa.model import Register
+from xattn.isa.table import instruction_table
+
+_WINDOWS = (None, 32, 16, 8, 4, 1)
+_FRAME_STEP = 32  # the stack pointer moves in steps of 32 bytes
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """A kernel as machine code, callable by the public AIE2 C convention (pointers in p0…, integers in r0…)."""
+
+    name: str
+    emitted: Emitted
+    arrays: tuple[Array, ...]
+    addresses: dict[str, int]
+    arguments: tuple[str, ...]
+    scalars: tuple[str, ...]
+    stack_bytes: int
+    sections: tuple[ScheduledSection, ...]
+
+    @property
+    def code(self) -> bytes:
+        """Program memory contents, from address 0."""
+        return self.emitted.code
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """The program's bundles."""
+        return self.emitted.bundles
+
+
+def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKernel:
+    """Record a kernel function and compile it. Errors name the array, loop or limit that stands in the way."""
+    kernel = Kernel(name)
+    function(kernel)
+    program = kernel.program
+    addresses = place_arrays(program.arrays)
+    assign_addresses(program)
+    arguments = _argument_registers(program)
+    scheduled, registers, saved = _schedule_and_allocate(program, arguments)
+    emitted = emit(scheduled, registers)
+    return CompiledKernel(
+        name,
+        emitted,
+        tuple(program.arrays),
+        addresses,
+        tuple(pointer.name for pointer in program.pointers),
+        tuple(scalar.name for scalar in program.scalars),
+        _frame_bytes(saved),
+        tuple(scheduled),
+    )
+
+
+def _schedule_and_allocate(
+    program: Program, arguments: dict[VirtualRegister, Register]
+) -> tuple[list[ScheduledSection], dict[VirtualRegister, Register], tuple[Register, ...]]:
+    """Schedule freely; where registers run out, nearer and nearer to program order."""
+    saved: tuple[Register, ...] = ()
+    windows = list(_WINDOWS)
+    while True:
+        sections = to_sections(program)
+        _save_registers(sections, saved)
+        scheduled = [schedule_section(section, windows[0]) for section in sections]
+        _wait_after_loops(scheduled)
+        separate_loop_setup(scheduled)
+        try:
+            registers = allocate(scheduled, arguments)
+        except OutOfRegistersError:
+            if len(windows) == 1:
+                raise
+            windows.pop(0)
+            continue
+        used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}
+        if used <= set(saved):
+            return scheduled, registers, saved
+        saved = tuple(sorted(used | set(saved), key=lambda r: r.name))
+
+
+def _argument_registers(program: Program) -> dict[VirtualRegister, Register]:
+    table = instruction_table().registers
+    for what, values, limit in (("pointer", program.pointers, 6), ("integer", program.scalars, 8)):
+        if len(values) > limit:
+            raise InputError(f"kernel {program.name} has {len(values)} {what} arguments; registers take {limit}")
+    pointers = {pointer: table[f"p{i}"] for i, pointer in enumerate(program.pointers)}
+    return pointers | {scalar: table[f"r{i}"] for i, scalar in enumerate(program.scalars)}
+
+
+def _frame_bytes(saved: tuple[Register, ...]) -> int:
+    return -(-4 * len(saved) // _FRAME_STEP) * _FRAME_STEP
+
+
+def _save_registers(sections: list[Section], saved: tuple[Register, ...]) -> None:
+    """Keep the caller's registers on the stack, which grows upwards, and put them back before the return."""
+    if not saved:
+        return
+    table = instruction_table().opcodes
+    frame = _frame_bytes(saved)
+    first, last = sections[0], sections[-1]
+    push = [Operation((Choice(table["PADDA_sp_imm"], {"imm": frame}), Choice(table["PADDB_sp_imm"], {"imm": frame})))]
+    pop = []
+    for place, register in enumerate(saved):
+        offset = -frame + 4 * place
+        push.append(Operation((Choice(table["ST_dms_spill"], {"mSclSt": register, "imm": offset}),)))
+        pop.append(Operation((Choice(table["LDA_dms_spill"], {"mLdaScl": register, "imm": offset}),)))
+    first.operations[:0] = push
+    pop.append(
+        Operation((Choice(table["PADDA_sp_imm"], {"imm": -frame}), Choice(table["PADDB_sp_imm"], {"imm": -frame})))
+    )
+    last.operations.extend(pop)
+    last.keeps = tuple(location for register in saved for location in locations(register))
+
+
+def _wait_after_loops(scheduled: list[ScheduledSection]) -> None:
+    """The section after a hardware loop starts when nothing of the loop is under way any more."""
+    for before, after in zip(scheduled, scheduled[1:], strict=False):
+        if before.section.loop is not None and before.drained:
+            after.cycles = [cycle + before.drained for cycle in after.cycles]
+            after.length += before.drained

@@ -1,0 +1,109 @@
+"""Loops become sections: straight pieces of code with labels, hardware loops and counted branches between them.
+
+The innermost loops use the core's zero-overhead loop (registers ls, le, lc); loops around them count down in a register
+and branch. Each section is scheduled on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xattn.compiler.ir import Block, Choice, Label, Location, Loop, Operation, Program, Reference, VirtualRegister
+from xattn.compiler.language.kernel import constant_choices
+from xattn.isa.table import instruction_table
+
+
+@dataclass(eq=False)
+class Section:
+    """Code that is entered at its top and left at its bottom. `loop`: it is the whole body of a hardware loop."""
+
+    name: str
+    operations: list[Operation]
+    loop: Loop | None = None
+    branch: Operation | None = None  # to `target`, after everything else
+    target: str | None = None
+    successors: list[Section] = field(default_factory=list)
+    keeps: tuple[Location, ...] = ()  # what the caller finds after a return
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def to_sections(program: Program) -> list[Section]:
+    """Lay the program out in sections, in order of address, and connect them."""
+    builder = _Builder(program.name)
+    builder.region(program.body)
+    builder.current.branch = Operation((Choice(instruction_table().opcodes["RET"], {}),))
+    sections = [s for s in builder.sections if s.operations or s.branch or s.loop or s.name in builder.targets]
+    by_name = {section.name: section for section in sections}
+    for section, following in zip(sections, [*sections[1:], None], strict=True):
+        returns = section.branch is not None and section.target is None
+        if following is not None and not returns:
+            section.successors.append(following)
+        if section.loop is not None:
+            section.successors.append(section)
+        if section.target is not None:
+            section.successors.append(by_name[section.target])
+    return sections
+
+
+class _Builder:
+    def __init__(self, name: str) -> None:
+        self.current = Section(name, [])
+        self.sections = [self.current]
+        self.targets: set[str] = set()
+        self.count = 0
+
+    def _start(self, name: str, loop: Loop | None = None) -> Section:
+        self.current = Section(name, [], loop)
+        self.sections.append(self.current)
+        return self.current
+
+    def _name(self, what: str) -> str:
+        self.count += 1
+        return f"{what}{self.count}"
+
+    def region(self, items: list[Block | Loop]) -> None:
+        """Lay out blocks and loops in order."""
+        for item in items:
+            if isinstance(item, Block):
+                self.current.operations.extend(item.operations)
+            elif item.is_innermost:
+                self._hardware_loop(item)
+            else:
+                self._counted_loop(item)
+
+    def _hardware_loop(self, loop: Loop) -> None:
+        body = loop.body[0]
+        assert isinstance(body, Block)
+        name = self._name("loop")
+        table = instruction_table()
+        # le first: it is the last to be needed, and the distance from these writes to the loop's end is checked later
+        for register, value in (("LS", Label(name)), ("LE", Label(f"{name}.end"))):
+            operands: dict[str, Reference] = {"mMvSclDstCg": table.registers[register], "i": value}
+            self._add(Operation((Choice(table.opcodes["MOVXM_lng_cg"], operands),), line=loop.line))
+        self._add(Operation(constant_choices(table.registers["LC"], loop.trips), line=loop.line))
+        section = self._start(name, loop)
+        section.operations = list(body.operations)
+        self._start(self._name("after"))
+
+    def _counted_loop(self, loop: Loop) -> None:
+        counter = VirtualRegister("r", f"count of {loop.name}")
+        self._add(Operation(constant_choices(counter, loop.trips), line=loop.line))
+        name = self._name("around")
+        self.targets.add(name)
+        self._start(name)
+        self.region(loop.body)
+        table = instruction_table().opcodes
+        decrement = (
+            Choice(table["ADD_add_r_ri"], {"mRx": counter, "mRx0": counter, "c7s": -1}),
+            Choice(table["ADD_NC"], {"dst": counter, "s0": counter, "imm": -1}),
+        )
+        self._add(Operation(decrement, line=loop.line))
+        branch = {"mRx": counter, "cpmaddr": Label(name)}
+        self.current.branch = Operation((Choice(table["JNZ"], branch),), line=loop.line)
+        self.current.target = name
+        self._start(self._name("after"))
+
+    def _add(self, operation: Operation) -> None:
+        self.current.operations.append(operation)

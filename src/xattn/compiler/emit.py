@@ -1,0 +1,110 @@
+"""From scheduled sections with real registers to bytes: one 16-byte bundle a cycle, labels resolved.
+
+Every bundle is written in a full 128-bit format, so that branch targets, loop starts and loop ends are aligned as the
+fetch unit wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xattn.compiler.control import Section
+from xattn.compiler.ir import Choice, Label, LowHalf, Part, Reference, VirtualRegister
+from xattn.compiler.schedule import ScheduledSection
+from xattn.errors import XattnError
+from xattn.isa.codec import Bundle, Instruction, Value
+from xattn.isa.model import Format, Register
+from xattn.isa.table import instruction_table
+from xattn.isa.timing import FETCH_BYTES, LOOP_SETUP_BYTES, PROGRAM_MEMORY_BYTES
+
+
+class ProgramTooLargeError(XattnError):
+    """The program does not fit program memory."""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """Machine code: its bundles, where sections start (byte addresses), and the kernel source line of each operation."""
+
+    bundles: tuple[Bundle, ...]
+    labels: dict[str, int]
+    lines: dict[tuple[int, str], int]  # (byte address, slot) -> line
+
+    @property
+    def code(self) -> bytes:
+        """The bytes as they lie in program memory."""
+        return b"".join(bundle.encode() for bundle in self.bundles)
+
+
+def emit(sections: Sequence[ScheduledSection], registers: dict[VirtualRegister, Register]) -> Emitted:
+    """Write the program. Errors when it exceeds program memory."""
+    labels, size = {}, 0
+    for section in sections:
+        labels[section.section.name] = size
+        size += section.length * FETCH_BYTES
+        labels[f"{section.section.name}.end"] = size - FETCH_BYTES
+    if size > PROGRAM_MEMORY_BYTES:
+        largest = max(sections, key=lambda s: s.length)
+        raise ProgramTooLargeError(
+            f"the program needs {size} bytes, program memory has {PROGRAM_MEMORY_BYTES}; its largest part is "
+            f"{largest.section.name} with {largest.length * FETCH_BYTES} bytes. Unroll less or take a smaller block"
+        )
+    bundles: list[Bundle] = []
+    lines: dict[tuple[int, str], int] = {}
+    for section in sections:
+        by_cycle: list[list[Instruction]] = [[] for _ in range(section.length)]
+        start = labels[section.section.name]
+        for node, cycle in enumerate(section.cycles):
+            operation = section.graph.operations[node]
+            instruction = _instruction(operation.choices[section.choices[node]], registers, labels)
+            by_cycle[cycle].append(instruction)
+            lines[(start + cycle * FETCH_BYTES, instruction.opcode.slot)] = operation.line
+        bundles += [Bundle.of(instructions, _full_format(instructions)) for instructions in by_cycle]
+    return Emitted(tuple(bundles), labels, lines)
+
+
+def _full_format(instructions: Sequence[Instruction]) -> Format:
+    has_long = any(instruction.opcode.slot == "lng" for instruction in instructions)
+    name = "I128_LDB_LDA_ST_LNG_VEC" if has_long else "I128_LDB_LDA_ST_ALU_MV_VEC"
+    return instruction_table().formats[name]
+
+
+def _instruction(choice: Choice, registers: dict[VirtualRegister, Register], labels: dict[str, int]) -> Instruction:
+    return Instruction.of(choice.opcode, **{n: _value(r, registers, labels) for n, r in choice.operands.items()})
+
+
+def _value(reference: Reference, registers: dict[VirtualRegister, Register], labels: dict[str, int]) -> Value:
+    if isinstance(reference, VirtualRegister):
+        return registers[reference]
+    if isinstance(reference, LowHalf):
+        return registers[reference.whole]
+    if isinstance(reference, Part):
+        return registers[reference.whole].parts[reference.index]
+    if isinstance(reference, Label):
+        return labels[reference.name]
+    return reference
+
+
+def separate_loop_setup(sections: Sequence[ScheduledSection]) -> None:
+    """Lengthen sections before hardware loops until the loop registers are written early enough before the loop's end."""
+    needed = LOOP_SETUP_BYTES // FETCH_BYTES + 1  # bundles from the write to the loop's last bundle
+    for before, loop in zip(sections, sections[1:], strict=False):
+        if loop.section.loop is None:
+            continue
+        last_write = max(_loop_writes(before), default=None)
+        if last_write is not None:
+            ahead = before.length - last_write + loop.length - 1
+            before.length += max(0, needed - ahead)
+
+
+def _loop_writes(section: ScheduledSection) -> list[int]:
+    found = []
+    for node, cycle in enumerate(section.cycles):
+        names = {a.location[0].name for a in section.timing(node).writes if isinstance(a.location[0], Register)}
+        if names & {"LS", "LE", "LC"}:
+            found.append(cycle)
+    return found
+
+
+__all__ = ["Emitted", "ProgramTooLargeError", "Section", "emit", "separate_loop_setup"]

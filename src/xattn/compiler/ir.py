@@ -1,0 +1,230 @@
+"""The compiler's program: operations on virtual registers, in blocks and counted loops.
+
+An operation is an AIE2 opcode (or several of different slots that do the same, its `choices`) whose register operands
+may still be virtual. Nothing is scheduled here; program order is the meaning.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from xattn.isa.model import Opcode, Register, RegisterClass
+from xattn.isa.table import instruction_table
+
+_serial = itertools.count()
+
+# One register of each file stands for its shape (parts and storage) while the real one is not known.
+_EXAMPLE = {
+    "r": "r0", "p": "p0", "m": "m0", "dj": "dj0", "d": "d0", "s": "s0", "l": "l0",
+    "w": "wl0", "x": "x0", "y": "y2", "am": "amll0", "bm": "bml0", "cm": "cm0",
+}  # fmt: skip
+
+
+class VirtualRegister:
+    """A value that will live in a register of `file`; `within` narrows the choice by register name."""
+
+    __slots__ = ("file", "name", "serial", "within")
+
+    def __init__(self, file: str, name: str = "", within: frozenset[str] | None = None) -> None:
+        self.file = file
+        self.serial = next(_serial)
+        self.name = name or f"{file}.{self.serial}"
+        self.within = within
+
+    def __repr__(self) -> str:
+        return f"%{self.name}"
+
+    @property
+    def example(self) -> Register:
+        """A register of the same shape."""
+        return instruction_table().registers[_EXAMPLE[self.file]]
+
+    def part(self, index: int) -> Part:
+        """The part at `index`, least significant first: halves of x and cm; m, dn, dj, dc of d."""
+        return Part(self, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a virtual register."""
+
+    whole: VirtualRegister
+    index: int
+
+    @property
+    def example(self) -> Register:
+        """A register of the same shape."""
+        return self.whole.example.parts[self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class LowHalf:
+    """An operand that names a whole register of which only the low half is read (the 4×8 side of a block product)."""
+
+    whole: VirtualRegister
+
+    @property
+    def example(self) -> Register:
+        """A register of the same shape."""
+        return self.whole.example
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A place in the program whose byte address becomes an immediate."""
+
+    name: str
+
+
+Reference = VirtualRegister | Part | LowHalf | Register | Label | int
+Location = tuple[VirtualRegister | Register, int]  # storage leaf of a register
+
+
+def locations(reference: Reference) -> tuple[Location, ...]:
+    """The storage that a register reference touches."""
+    if isinstance(reference, VirtualRegister):
+        return tuple((reference, leaf) for leaf in range(len(reference.example.storage)))
+    if isinstance(reference, LowHalf):
+        reference = reference.whole.part(0)
+    if isinstance(reference, Part):
+        before = sum(len(part.storage) for part in reference.whole.example.parts[: reference.index])
+        return tuple((reference.whole, before + leaf) for leaf in range(len(reference.example.storage)))
+    if isinstance(reference, Register):
+        return tuple((leaf, 0) for leaf in reference.storage)
+    return ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to do an operation: an opcode with its operands by name (tied, fixed and count operands left out)."""
+
+    opcode: Opcode
+    operands: Mapping[str, Reference]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A byte offset: a constant plus a coefficient for each loop's index."""
+
+    constant: int = 0
+    terms: tuple[tuple[Loop, int], ...] = ()
+
+    @classmethod
+    def of(cls, constant: int, terms: Mapping[Loop, int]) -> Affine:
+        """Normalise: zero coefficients are dropped, loops ordered by age."""
+        ordered = sorted(terms.items(), key=lambda item: item[0].serial)
+        return cls(constant, tuple((loop, factor) for loop, factor in ordered if factor))
+
+    def coefficient(self, loop: Loop) -> int:
+        """The coefficient of `loop`'s index."""
+        return dict(self.terms).get(loop, 0)
+
+    def __add__(self, other: Affine | int) -> Affine:
+        if isinstance(other, int):
+            return Affine(self.constant + other, self.terms)
+        terms = dict(self.terms)
+        for loop, factor in other.terms:
+            terms[loop] = terms.get(loop, 0) + factor
+        return Affine.of(self.constant + other.constant, terms)
+
+    def scaled(self, factor: int) -> Affine:
+        """Every part times `factor`."""
+        return Affine.of(self.constant * factor, {loop: f * factor for loop, f in self.terms})
+
+
+@dataclass(eq=False)
+class Array:
+    """Memory that a kernel uses: an argument (its base comes in a pointer) or scratch at a fixed address."""
+
+    name: str
+    size: int  # bytes
+    base: VirtualRegister | None = None  # arguments
+    address: int | None = None  # scratch, once placed
+    contents: bytes | None = None  # constant tables
+    alignment: int = 32
+    bank: int | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class MemoryReference:
+    """What an operation touches in memory. `offset` is None where the address depends on data."""
+
+    array: Array
+    offset: Affine | None
+    bytes: int
+    is_store: bool
+
+
+@dataclass(eq=False)
+class Operation:
+    """One operation in program order. `line` is the kernel source line that asked for it."""
+
+    choices: tuple[Choice, ...]
+    memory: MemoryReference | None = None
+    line: int = 0
+    serial: int = field(default_factory=lambda: next(_serial))
+
+    def __repr__(self) -> str:
+        choice = self.choices[0]
+        shown = {name: repr(value) for name, value in choice.operands.items()}
+        return choice.opcode.text.format(**{o.name: shown.get(o.name, "_") for o in choice.opcode.operands})
+
+    @property
+    def opcode(self) -> Opcode:
+        """The first choice's opcode."""
+        return self.choices[0].opcode
+
+
+@dataclass(eq=False)
+class Block:
+    """Operations without control flow between them."""
+
+    operations: list[Operation] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Loop:
+    """A body done `trips` times."""
+
+    trips: int
+    body: list[Block | Loop] = field(default_factory=list)
+    name: str = ""
+    line: int = 0
+    serial: int = field(default_factory=lambda: next(_serial))
+
+    @property
+    def is_innermost(self) -> bool:
+        """Whether the body is one block."""
+        return len(self.body) == 1 and isinstance(self.body[0], Block)
+
+
+@dataclass
+class Program:
+    """A kernel before scheduling: its arguments in order, its memory, its code."""
+
+    name: str
+    pointers: list[VirtualRegister]
+    scalars: list[VirtualRegister]
+    arrays: list[Array]
+    body: list[Block | Loop]  # starts with the entry block
+
+
+def blocks(region: list[Block | Loop]) -> Iterator[Block]:
+    """Every block of a region, in order."""
+    for item in region:
+        if isinstance(item, Block):
+            yield item
+        else:
+            yield from blocks(item.body)
+
+
+def class_of(opcode: Opcode, name: str) -> RegisterClass:
+    """The register class of an operand."""
+    kind = opcode.operands[opcode.position[name]].type
+    assert isinstance(kind, RegisterClass)
+    return kind

@@ -1,0 +1,31 @@
+"""The kernel language: arrays, scalars, vectors and loops; running a kernel function records its program."""
+
+from xattn.compiler.language.kernel import Kernel
+from xattn.compiler.language.memory import Index, View
+from xattn.compiler.language.scalar import Condition, Scalar, Variable, clamp, divide, maximum, minimum, select
+from xattn.compiler.language.types import ScalarType, VectorType, int8, int16, int32, uint8, uint16
+from xattn.compiler.language.vector import Accumulator, Vector, product
+
+__all__ = [
+    "Accumulator",
+    "Condition",
+    "Index",
+    "Kernel",
+    "Scalar",
+    "ScalarType",
+    "Variable",
+    "Vector",
+    "VectorType",
+    "View",
+    "clamp",
+    "divide",
+    "int8",
+    "int16",
+    "int32",
+    "maximum",
+    "minimum",
+    "product",
+    "select",
+    "uint8",
+    "uint16",
+]

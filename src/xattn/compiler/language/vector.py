@@ -1,0 +1,204 @@
+"""Vectors and accumulators of the kernel language: one call, one instruction of the core.
+
+A `Vector` of 32 bytes is half a vector register, one of 64 bytes a whole; an `Accumulator` is 32 lanes of 32 bits.
+A block product multiplies a 4×8 block (32 bytes, row-major) by an 8×8 block (64 bytes, row-major) into a 4×8
+accumulator: 256 multiply-accumulates in one cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xattn.compiler.ir import Choice, LowHalf, MemoryReference, Operation, Part, Reference, VirtualRegister
+from xattn.compiler.language.types import ScalarType, VectorType
+from xattn.errors import InputError
+from xattn.isa.table import instruction_table
+
+if TYPE_CHECKING:
+    from xattn.compiler.language.memory import View
+    from xattn.compiler.language.scalar import Scalar
+
+# Multiply configuration words (see the opcode's `c` operand): 4×8×8, by signedness of the 4×8 and the 8×8 side.
+_BLOCK_PRODUCT = {(True, True): 0x308, (False, True): 0x108, (False, False): 0x008, (True, False): 0x208}
+
+# vshuffle: "transpose rows × columns of elements of that many bits, within the pair of sources; low or high half".
+SHUFFLES = {
+    "T64_2x8_lo": 14, "T64_2x8_hi": 15, "T128_2x4_lo": 12, "T128_2x4_hi": 13, "T256_2x2_lo": 10, "T256_2x2_hi": 11,
+    "T64_8x2_lo": 6, "T64_8x2_hi": 7, "T8_8x8": 35,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Vector:
+    """32 or 64 bytes in (the low half of) a vector register."""
+
+    kernel: VectorOperations
+    register: VirtualRegister
+    type: VectorType
+
+
+class Accumulator:
+    """32 lanes of 32 bits. `+=` with a product accumulates in place."""
+
+    def __init__(self, kernel: VectorOperations, register: VirtualRegister) -> None:
+        self.kernel = kernel
+        self.register = register
+
+    def __iadd__(self, product: Product) -> Accumulator:
+        self.kernel.accumulate(self, product)
+        return self
+
+    def set(self, product: Product) -> None:
+        """Start anew with a product."""
+        self.kernel.start(self, product)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A 4×8 block times an 8×8 block, not yet computed."""
+
+    x: Vector
+    y: Vector
+
+    @property
+    def configuration(self) -> int:
+        """The multiply configuration word."""
+        return _BLOCK_PRODUCT[self.x.type.element.signed, self.y.type.element.signed]
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """An accumulator shifted right, rounded and saturated to 8 or 16 bits; computed when stored or used."""
+
+    source: Accumulator
+    shift: VirtualRegister
+    type: ScalarType
+
+
+def product(x: Vector, y: Vector) -> Product:
+    """The block product of a 4×8 and an 8×8 block of 8-bit integers."""
+    if x.type.bytes != 32 or y.type.bytes != 64 or x.type.element.bytes != 1 or y.type.element.bytes != 1:
+        raise InputError(f"a block product takes 32 and 64 elements of 8 bits, found {x.type} and {y.type}")
+    return Product(x, y)
+
+
+class VectorOperations:
+    """The vector half of the kernel builder."""
+
+    if TYPE_CHECKING:
+
+        def emit(
+            self, opcode: str, operands: Mapping[str, Reference], memory: MemoryReference | None = None
+        ) -> Operation: ...
+        def emit_choices(self, choices: tuple[Choice, ...], memory: MemoryReference | None = None) -> Operation: ...
+        def new_register(self, file: str, name: str = "") -> VirtualRegister: ...
+        def in_register(self, value: Scalar | int) -> VirtualRegister: ...
+        def copy_into(self, register: VirtualRegister, value: Scalar | int) -> None: ...
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    def load_vector(self, element: View) -> Vector:
+        """Load a vector; a 64-byte one in two halves. Either load port will do."""
+        assert isinstance(element.type, VectorType)
+        register = self.new_register("x")
+        table = instruction_table().opcodes
+        for half in range(element.type.bytes // 32):
+            target = {"dst": register.part(half)}
+            choices = (Choice(table["VLDB_dmw_ldb_ag_idx"], target), Choice(table["VLDA_dmw_lda_w_ag_idx"], target))
+            self.emit_choices(choices, MemoryReference(element.array, element.offset + 32 * half, 32, False))
+        return Vector(self, register, element.type)
+
+    def store_vector(self, element: View, value: object) -> None:
+        """Store a vector, or an accumulator on its way through shift, rounding and saturation."""
+        assert isinstance(element.type, VectorType)
+        if isinstance(value, Narrowed):
+            self._store_narrowed(element, value)
+            return
+        if isinstance(value, HalfVector):
+            memory = MemoryReference(element.array, element.offset, 32, True)
+            self.emit("VST_dmw_sts_w_ag_idx", {"src": value.register}, memory)
+            return
+        if not isinstance(value, Vector) or value.type.bytes != element.type.bytes:
+            raise InputError(f"{element.array.name} holds {element.type}; found {getattr(value, 'type', value)}")
+        for half in range(element.type.bytes // 32):
+            memory = MemoryReference(element.array, element.offset + 32 * half, 32, True)
+            self.emit("VST_dmw_sts_w_ag_idx", {"src": value.register.part(half)}, memory)
+
+    def _store_narrowed(self, element: View, value: Narrowed) -> None:
+        assert isinstance(element.type, VectorType)
+        if element.type.bytes != 32 or element.type.element.bytes != 1:
+            raise InputError(f"an accumulator narrows to 32 elements of 8 bits in memory; found {element.type}")
+        name = "VST_SRS_S8_S32_ag_idx" if value.type.signed else "VST_SRS_D8_S32_ag_idx"
+        memory = MemoryReference(element.array, element.offset, 32, True)
+        self.emit(name, {"src": value.source.register, "shft": value.shift}, memory)
+
+    # -- products -------------------------------------------------------------------------------------------------
+
+    def accumulator(self) -> Accumulator:
+        """An accumulator without a value yet; give it one with `set`."""
+        return Accumulator(self, self.new_register("cm"))
+
+    def start(self, target: Accumulator, value: Product) -> None:
+        """target = product."""
+        self.emit("VMUL_vmac_cm_core_dense", self._product(target, value))
+
+    def accumulate(self, target: Accumulator, value: Product) -> None:
+        """target += product."""
+        self.emit("VMAC_vmac_cm_core_dense", {"acc1": target.register, **self._product(target, value)})
+
+    def _product(self, target: Accumulator, value: Product) -> dict[str, Reference]:
+        configuration = self.in_register(value.configuration)
+        return {
+            "dst": target.register,
+            "s1": LowHalf(value.x.register),
+            "s2": value.y.register,
+            "c": configuration,
+        }
+
+    def narrow(self, source: Accumulator, shift: VirtualRegister, type: ScalarType) -> Narrowed:
+        """Shift right, round by crRnd, saturate by crSat."""
+        return Narrowed(source, shift, type)
+
+    # -- lanes ----------------------------------------------------------------------------------------------------
+
+    def shuffle(self, mode: str, low: Vector, high: Vector | None = None) -> Vector:
+        """Rearrange the 128 bytes of two vectors (see SHUFFLES); without `high` the mode works inside 64 bytes."""
+        target = self.new_register("x")
+        operands = {
+            "dst": target,
+            "s1": low.register,
+            "s2": (high or low).register,
+            "mod": self.in_register(SHUFFLES[mode]),
+        }
+        self.emit("VSHUFFLE", operands)
+        return Vector(self, target, low.type)
+
+    def halves(self, vector: Vector, type: VectorType) -> tuple[HalfVector, HalfVector]:
+        """The two halves of a 64-byte vector, to be stored."""
+        return HalfVector(vector.register.part(0), type), HalfVector(vector.register.part(1), type)
+
+    # -- control --------------------------------------------------------------------------------------------------
+
+    def shift_amount(self, value: Scalar | int) -> VirtualRegister:
+        """A shift register for narrowing."""
+        register = self.new_register("s")
+        if isinstance(value, int):
+            self.copy_into(register, value)
+        else:
+            self.emit("MOV_mv_scl", {"mMvSclDst": register, "mMvSclSrc": value.register})
+        return register
+
+    def set_control(self, name: str, value: int) -> None:
+        """Set a control register (crSat, crRnd, …). Kernels put 0 back before they return."""
+        control = instruction_table().registers[name]
+        self.emit("MOVX_mvx_scl", {"mCRm": control, "mRx": self.in_register(value)})
+
+
+@dataclass(frozen=True)
+class HalfVector:
+    """32 bytes of a vector register."""
+
+    register: Part
+    type: VectorType
