@@ -211,16 +211,16 @@ def _check_header(header: dict[str, Any], size: int, name: str) -> None:
         raise FileFormatError(f"{name}: e_flags {flags} ({what}), expected {EF_AIE_AIE2} (AIE2)")
     if kind not in ("ET_EXEC", "ET_REL"):
         raise FileFormatError(f"{name}: ELF of type {kind}, expected an executable or a relocatable object")
-    _check_range("section table", header["e_shoff"], header["e_shnum"] * header["e_shentsize"], size, name)
-    _check_range("program headers", header["e_phoff"], header["e_phnum"] * header["e_phentsize"], size, name)
     for table, entry in (("e_shentsize", 40), ("e_phentsize", 32)):
         if header[table] != entry and header[table.replace("entsize", "num")]:
             raise FileFormatError(f"{name}: {table} is {header[table]}, expected {entry}")
+    _check_range("section table", header["e_shoff"], header["e_shnum"] * header["e_shentsize"], size, name)
+    _check_range("program headers", header["e_phoff"], header["e_phnum"] * header["e_phentsize"], size, name)
 
 
 def _check_range(what: str, offset: int, count: int, size: int, name: str) -> None:
     if count and offset + count > size:
-        raise FileFormatError(f"{name}: truncated, {what} reaches to byte {offset + count} of {size}")
+        raise FileFormatError(f"{name}: truncated, {what} would end at byte {offset + count} of {size}")
 
 
 def _file_size(section: Any) -> int:
