@@ -6,6 +6,7 @@ loop that moves it, walks with post-increments, and is adjusted at the end of ev
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from xattn.compiler.ir import (
     Reference,
     VirtualRegister,
 )
-from xattn.compiler.language.kernel import constant_choices
+from xattn.compiler.language.recorder import constant_choices
 from xattn.isa.model import Immediate, Opcode, RegisterClass
 from xattn.isa.table import instruction_table
 
@@ -184,7 +185,7 @@ class _Addresses:
         if home is None:
             return
         inside = group.path[group.path.index(home) :]
-        for outer, inner in zip(inside, inside[1:], strict=False):
+        for outer, inner in itertools.pairwise(inside):
             step = group.terms.coefficient(outer) - inner.trips * group.terms.coefficient(inner)
             if step:
                 advance = self._advance(pointer, step, group.path)

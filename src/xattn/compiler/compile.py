@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ def _save_registers(sections: list[Section], saved: tuple[Register, ...]) -> Non
 
 def _wait_after_loops(scheduled: list[ScheduledSection]) -> None:
     """The section after a hardware loop starts when nothing of the loop is under way any more."""
-    for before, after in zip(scheduled, scheduled[1:], strict=False):
+    for before, after in itertools.pairwise(scheduled):
         if before.section.loop is not None and before.drained:
             after.cycles = [cycle + before.drained for cycle in after.cycles]
             after.length += before.drained

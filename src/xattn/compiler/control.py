@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from xattn.compiler.ir import Block, Choice, Label, Location, Loop, Operation, Program, Reference, VirtualRegister
-from xattn.compiler.language.kernel import constant_choices
+from xattn.compiler.language.recorder import constant_choices
 from xattn.isa.table import instruction_table
 
 
@@ -100,7 +100,7 @@ class _Builder:
             Choice(table["ADD_NC"], {"dst": counter, "s0": counter, "imm": -1}),
         )
         self._add(Operation(decrement, line=loop.line))
-        branch = {"mRx": counter, "cpmaddr": Label(name)}
+        branch: dict[str, Reference] = {"mRx": counter, "cpmaddr": Label(name)}
         self.current.branch = Operation((Choice(table["JNZ"], branch),), line=loop.line)
         self.current.target = name
         self._start(self._name("after"))

@@ -6,6 +6,7 @@ fetch unit wants them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class ProgramTooLargeError(XattnError):
 
 @dataclass(frozen=True)
 class Emitted:
-    """Machine code: its bundles, where sections start (byte addresses), and the kernel source line of each operation."""
+    """Machine code: bundles, byte addresses of sections, and the kernel source line of each operation."""
 
     bundles: tuple[Bundle, ...]
     labels: dict[str, int]
@@ -87,9 +88,9 @@ def _value(reference: Reference, registers: dict[VirtualRegister, Register], lab
 
 
 def separate_loop_setup(sections: Sequence[ScheduledSection]) -> None:
-    """Lengthen sections before hardware loops until the loop registers are written early enough before the loop's end."""
+    """Lengthen sections before hardware loops until the loop registers are written early enough."""
     needed = LOOP_SETUP_BYTES // FETCH_BYTES + 1  # bundles from the write to the loop's last bundle
-    for before, loop in zip(sections, sections[1:], strict=False):
+    for before, loop in itertools.pairwise(sections):
         if loop.section.loop is None:
             continue
         last_write = max(_loop_writes(before), default=None)

@@ -1,4 +1,4 @@
-"""What an operation on virtual registers reads, writes and occupies, and when: `isa.timing` before registers are known."""
+"""What an operation on virtual registers reads, writes and occupies, and when: timing before real registers."""
 
 from __future__ import annotations
 

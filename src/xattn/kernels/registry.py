@@ -1,4 +1,4 @@
-"""The kernels by name: what each computes, which shapes it takes, how its arguments are packed, and its integer model."""
+"""The kernels by name: what each computes, the shapes it takes, how arguments are packed, and its integer model."""
 
 from __future__ import annotations
 

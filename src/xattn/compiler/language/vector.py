@@ -7,11 +7,11 @@ accumulator: 256 multiply-accumulates in one cycle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xattn.compiler.ir import Choice, LowHalf, MemoryReference, Operation, Part, Reference, VirtualRegister
+from xattn.compiler.ir import Choice, LowHalf, MemoryReference, Part, Reference, VirtualRegister
+from xattn.compiler.language.recorder import Recorder
 from xattn.compiler.language.types import ScalarType, VectorType
 from xattn.errors import InputError
 from xattn.isa.table import instruction_table
@@ -84,18 +84,8 @@ def product(x: Vector, y: Vector) -> Product:
     return Product(x, y)
 
 
-class VectorOperations:
+class VectorOperations(Recorder):
     """The vector half of the kernel builder."""
-
-    if TYPE_CHECKING:
-
-        def emit(
-            self, opcode: str, operands: Mapping[str, Reference], memory: MemoryReference | None = None
-        ) -> Operation: ...
-        def emit_choices(self, choices: tuple[Choice, ...], memory: MemoryReference | None = None) -> Operation: ...
-        def new_register(self, file: str, name: str = "") -> VirtualRegister: ...
-        def in_register(self, value: Scalar | int) -> VirtualRegister: ...
-        def copy_into(self, register: VirtualRegister, value: Scalar | int) -> None: ...
 
     # -- memory ---------------------------------------------------------------------------------------------------
 

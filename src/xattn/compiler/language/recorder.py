@@ -1,0 +1,129 @@
+"""Recording a program: operations go into the block that is being recorded, loops open and close around them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xattn.compiler.ir import (
+    Affine,
+    Block,
+    Choice,
+    Loop,
+    MemoryReference,
+    Operation,
+    Program,
+    Reference,
+    VirtualRegister,
+)
+from xattn.compiler.language.memory import Index
+from xattn.errors import InputError
+from xattn.isa.model import Register
+from xattn.isa.table import instruction_table
+
+if TYPE_CHECKING:
+    from xattn.compiler.language.scalar import Scalar
+
+_OWN_FOLDER = str(Path(__file__).parent)
+
+
+class Recorder:
+    """Holds the program and the place in it where the next operation goes."""
+
+    def __init__(self, name: str) -> None:
+        self.program = Program(name, [], [], [], [])
+        self._entry = Block()  # constants are made once, on entry
+        self.program.body.append(self._entry)
+        self.program.body.append(Block())
+        self._regions: list[list[Block | Loop]] = [self.program.body]
+        self._constants: dict[int, VirtualRegister] = {}
+
+    # -- control flow ---------------------------------------------------------------------------------------------
+
+    def loop(self, trips: int, unroll: int = 1, name: str = "") -> Iterator[Index]:
+        """A counted loop. `unroll` records the body that many times in a row, for `trips / unroll` rounds."""
+        if trips < 1 or trips % unroll:
+            raise InputError(f"a loop of {trips} trips cannot be unrolled by {unroll}; take a divisor")
+        rounds = trips // unroll
+        if rounds == 1:
+            yield from (Index(Affine(i)) for i in range(trips))
+            return
+        line = self._line()
+        loop = Loop(rounds, name=name or f"line {line}", line=line)
+        self._regions[-1].append(loop)
+        self._regions.append(loop.body)
+        for i in range(unroll):
+            yield Index.of(loop) * unroll + i
+        self._regions.pop()
+
+    # -- recording ------------------------------------------------------------------------------------------------
+
+    def emit(self, opcode: str, operands: Mapping[str, Reference], memory: MemoryReference | None = None) -> Operation:
+        """Record one operation by its opcode's name."""
+        return self.emit_choices((Choice(instruction_table().opcodes[opcode], dict(operands)),), memory)
+
+    def emit_choices(self, choices: tuple[Choice, ...], memory: MemoryReference | None = None) -> Operation:
+        """Record one operation that several opcodes can do."""
+        operation = Operation(choices, memory, self._line())
+        region = self._regions[-1]
+        if not region or not isinstance(region[-1], Block):
+            region.append(Block())
+        block = region[-1]
+        assert isinstance(block, Block)
+        block.operations.append(operation)
+        return operation
+
+    def _line(self) -> int:
+        """The line of the kernel's source that is being recorded."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_OWN_FOLDER):
+            frame = frame.f_back
+        return frame.f_lineno
+
+    def new_register(self, file: str, name: str = "") -> VirtualRegister:
+        """A fresh virtual register."""
+        return VirtualRegister(file, name)
+
+    # -- registers -----------------------------------------------------------------------------------------------------
+
+    def in_register(self, value: Scalar | int) -> VirtualRegister:
+        """The register that holds a scalar; a constant is put into one on entry."""
+        if not isinstance(value, int):
+            return value.register
+        if value not in self._constants:
+            register = self._constants[value] = self.new_register("r", f"const {value}")
+            self._entry.operations.append(Operation(constant_choices(register, value), line=self._line()))
+        return self._constants[value]
+
+    def copy_into(self, register: VirtualRegister | Register, value: Scalar | int | Register) -> None:
+        """Set a register to a value."""
+        if isinstance(value, int):
+            self.emit_choices(constant_choices(register, value))
+            return
+        source: Reference = value if isinstance(value, Register) else value.register
+        table = instruction_table().opcodes
+        self.emit_choices(
+            (
+                Choice(table["OR"], {"mRx": register, "mRx0": source, "mRy": source}),
+                Choice(table["MOV_mv_scl"], {"mMvSclDst": register, "mMvSclSrc": source}),
+            )
+        )
+
+
+def constant_choices(register: Reference, value: int) -> tuple[Choice, ...]:
+    """The ways to put a constant into a register."""
+    table = instruction_table().opcodes
+    file = register.file if isinstance(register, (VirtualRegister, Register)) else ""
+    value = (value + (1 << 31)) % (1 << 32) - (1 << 31)
+    choices = []
+    if -1024 <= value <= 1023 and file in ("r", "p", "m", "dn", "dj", "dc"):
+        choices.append(Choice(table["MOVA_lda_cg"], {"mLdaCg": register, "c11s": value}))
+    if -1024 <= value <= 1023 and file == "r":
+        choices.append(Choice(table["MOVX_alu_cg"], {"dst": register, "i": value}))
+    if -512 <= value <= 511:
+        choices.append(Choice(table["MOV_mv_cg"], {"dst": register, "i": value}))
+    if not choices:
+        choices.append(Choice(table["MOVXM_lng_cg"], {"mMvSclDstCg": register, "i": value}))
+    return tuple(choices)
