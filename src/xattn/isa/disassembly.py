@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from xattn.isa.codec import Bundle, Instruction, decode_program, smallest_format
 from xattn.isa.model import Register
+from xattn.isa.relocations import relocated_operand
 from xattn.isa.syntax import is_symbol, text_of
 from xattn.isa.timing import FETCH_BYTES
 
@@ -36,39 +37,80 @@ def disassemble(
     `show_bytes` add comments. `compact` leaves out no-operations that the assembler puts back by itself.
     FileFormatError, with the address, where the bytes are no bundle.
     """
-    lines = []
     known = symbols or {}
-    for item in disassemble_bundles(data, base, known, compact=compact):
+    bundles = disassemble_bundles(data, base, known, compact=compact)
+    return listing(bundles, known, addresses=addresses, show_bytes=show_bytes)
+
+
+def listing(
+    bundles: Iterable[DisassembledBundle],
+    symbols: Mapping[str, int] | None = None,
+    *,
+    addresses: bool = False,
+    show_bytes: bool = False,
+) -> str:
+    """The text of bundles, one a line, their labels before them."""
+    lines = []
+    for item in bundles:
         lines += [f"{label}:" for label in item.labels]
-        notes = [f"{item.address:#06x}:"] if addresses else []
-        notes += [item.bundle.encode().hex()] if show_bytes else []
-        notes += _data_names(item.bundle, known)
-        lines.append(f"    {item.text:<72}// {' '.join(notes)}" if notes else f"    {item.text}")
+        comments = [f"{item.address:#06x}:"] if addresses else []
+        comments += [item.bundle.encode().hex()] if show_bytes else []
+        comments += _data_names(item.bundle, symbols or {})
+        lines.append(f"    {item.text:<72}// {' '.join(comments)}" if comments else f"    {item.text}")
     return "\n".join(lines) + ("\n" if lines else "")
 
 
 def disassemble_bundles(
-    data: bytes, base: int = 0, symbols: Mapping[str, int] | None = None, *, compact: bool = False
+    data: bytes,
+    base: int = 0,
+    symbols: Mapping[str, int] | None = None,
+    relocations: Mapping[int, tuple[int, str]] | None = None,
+    *,
+    compact: bool = False,
 ) -> list[DisassembledBundle]:
-    """The bundles of `data` with their text and labels; as `disassemble`."""
+    """The bundles of `data` with their text and labels; as `disassemble`.
+
+    `relocations` of an object, address to (type, text such as `table + 32`), stand in place of the operands they patch.
+    """
     bundles = dict(decode_program(data, base))
-    labels = _labels(bundles, symbols or {})
+    unlinked = relocations or {}
+    labels = _labels({a: b for a, b in bundles.items() if a not in unlinked}, symbols or {}, bundles.keys())
     first = {address: names[0] for address, names in labels.items() if address % FETCH_BYTES == 0}
     return [
-        DisassembledBundle(address, bundle, bundle_text(bundle, first, compact=compact), labels.get(address, ()))
+        DisassembledBundle(
+            address,
+            bundle,
+            bundle_text(bundle, first, relocation=unlinked.get(address), compact=compact),
+            labels.get(address, ()),
+        )
         for address, bundle in bundles.items()
     ]
 
 
-def bundle_text(bundle: Bundle, labels: Mapping[int, str] | None = None, *, compact: bool = False) -> str:
-    """One bundle in assembly text, its slots in the order of its format; `labels` name addresses of fetches."""
-    named = labels or {}
+def bundle_text(
+    bundle: Bundle,
+    labels: Mapping[int, str] | None = None,
+    *,
+    relocation: tuple[int, str] | None = None,
+    compact: bool = False,
+) -> str:
+    """One bundle in assembly text, its slots in the order of its format.
+
+    `labels` name addresses of fetches; `relocation` is a type and the text of the operand that it patches.
+    """
     by_slot = {instruction.opcode.slot: instruction for instruction in bundle.instructions}
     order = [by_slot[slot] for slot in bundle.format.lsb_of]
     if compact and bundle.operations:
         slots = frozenset(instruction.opcode.slot for instruction in bundle.operations)
         order = [i for i in order if not i.opcode.is_nop] if smallest_format(slots) is bundle.format else order
-    return "; ".join(_operation_text(instruction, named) for instruction in order)
+    patched = relocated_operand(bundle, relocation[0]) if relocation else None
+    texts = []
+    for instruction in order:
+        if relocation and patched and patched[0] == instruction.opcode.slot:
+            texts.append(text_of(instruction, lambda _: relocation[1]))
+        else:
+            texts.append(_operation_text(instruction, labels or {}))
+    return "; ".join(texts)
 
 
 def _operation_text(instruction: Instruction, labels: Mapping[int, str]) -> str:
@@ -85,19 +127,21 @@ def _fetch_addresses(instruction: Instruction) -> list[int]:
     return [value for value in instruction.values if isinstance(value, int)]
 
 
-def _labels(bundles: Mapping[int, Bundle], symbols: Mapping[str, int]) -> dict[int, tuple[str, ...]]:
-    """Address to label names: given symbols first, made-up names for the other fetch addresses.
+def _labels(
+    bundles: Mapping[int, Bundle], symbols: Mapping[str, int], addresses: Collection[int]
+) -> dict[int, tuple[str, ...]]:
+    """Address to label names: given symbols first, made-up names for the other addresses that `bundles` fetch from.
 
     Only multiples of 16 are made labels, since the assembler takes no others as branch targets.
     """
     labels: dict[int, tuple[str, ...]] = {}
     for name, address in symbols.items():
-        if address in bundles and is_symbol(name):
+        if address in addresses and is_symbol(name):
             labels[address] = (*labels.get(address, ()), name)
     for bundle in bundles.values():
         for instruction in bundle.operations:
             for address in _fetch_addresses(instruction):
-                if address in bundles and address % FETCH_BYTES == 0 and address not in labels:
+                if address in addresses and address % FETCH_BYTES == 0 and address not in labels:
                     labels[address] = (_new_name(address, symbols),)
     return labels
 

@@ -140,8 +140,8 @@ class ElfImage:
 
 
 def is_elf(data: bytes) -> bool:
-    """Whether the bytes start as an ELF file does."""
-    return data[:4] == b"\x7fELF"
+    """Whether the bytes start as an ELF file does, or as an archive of such files."""
+    return data.startswith((b"\x7fELF", b"!<arch>"))
 
 
 def load_elf(path: str | Path) -> ElfImage:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
-from xattn.isa.model import Immediate
+from xattn.isa.model import Immediate, Operand
 
 # Fields: (number of bits, distance of their most significant bit from that of the first field), high bits first.
 _ADDRESS = ((20, 0),)  # branch targets (lng slot)
@@ -80,17 +80,32 @@ def relocation_type(bundle: Bundle, slot: str, operand: str) -> int:
     """The relocation type (R_AIE_n) for an operand of the operation in `slot`; InputError when it has none."""
     instruction = next(i for i in bundle.instructions if i.opcode.slot == slot)
     found = instruction.opcode.operands[instruction.opcode.position[operand]]
-    fields = tuple(
-        (width, bundle.format.bits - (bundle.format.lsb_of[slot] + lsb) - width)
-        for lsb, width, _ in sorted(found.segments, key=lambda segment: -segment[2])
-    )
-    number = _numbers().get((bundle.size, fields)) if isinstance(found.type, Immediate) else None
+    number = _numbers().get(_place(bundle, slot, found))
     if number is None:
         raise InputError(
             f"operand {operand} of {instruction.opcode.mnemonic} in format {bundle.format.name} cannot name a symbol "
             "of an object file; branches, movxm, mova, movx and mov can"
         )
     return number
+
+
+def _place(bundle: Bundle, slot: str, operand: Operand) -> tuple[int, Fields]:
+    """Size of the bundle and where the bits of an immediate operand lie in it."""
+    if not isinstance(operand.type, Immediate):
+        return bundle.size, ()
+    return bundle.size, tuple(
+        (width, bundle.format.bits - (bundle.format.lsb_of[slot] + lsb) - width)
+        for lsb, width, _ in sorted(operand.segments, key=lambda segment: -segment[2])
+    )
+
+
+def relocated_operand(bundle: Bundle, number: int) -> tuple[str, str] | None:
+    """(slot, operand) that relocation type `number` patches in the bundle, or None when it patches none."""
+    for instruction in bundle.operations:
+        for operand in instruction.opcode.operands:
+            if _place(bundle, instruction.opcode.slot, operand) == _types().get(number):
+                return instruction.opcode.slot, operand.name
+    return None
 
 
 def patched_bytes(number: int) -> int:

