@@ -37,7 +37,8 @@ class ByteReader:
         self.end = len(data) if end is None else min(end, len(data))
         self.offset = start
         if start > self.end:
-            self.fail(start, f"the end of the file at {self.end:#x}", "more data", "the file is cut short")
+            remedy = "the file is cut short or a pointer is damaged"
+            self.fail(start, f"nothing, since the data end at {self.end:#x}", "data", remedy)
 
     def fail(self, offset: int, found: str, expected: str, remedy: str = "") -> NoReturn:
         """Raise MalformedError for `offset` (bytes from the start of the file)."""
