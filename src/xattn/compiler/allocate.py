@@ -1,7 +1,7 @@
 """Register allocation after scheduling: every virtual register gets a real one, by exact times of occupation.
 
-Time is the place of a bundle in the program. A register is taken from the bundle after a write is issued until its last
-read; two virtual registers share a real one when their times do not meet. Nothing is spilled.
+Time is the place of a bundle in the program. A register is taken from a write (its issue or its landing, by policy)
+until the last read; two virtual registers share a real one when their times do not meet. Nothing is spilled.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from xattn.compiler.ir import Choice, Location, LowHalf, Part, VirtualRegister
-from xattn.compiler.schedule import ScheduledSection
+from xattn.compiler.ir import Location, LowHalf, Part, VirtualRegister
+from xattn.compiler.scheduled import ScheduledSection
 from xattn.errors import XattnError
 from xattn.isa.model import Register, RegisterClass
 from xattn.isa.table import instruction_table
@@ -24,10 +24,10 @@ class OutOfRegistersError(XattnError):
 
 
 def allocate(
-    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register]
+    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], early: bool
 ) -> dict[VirtualRegister, Register]:
-    """A real register for every virtual one; `arguments` are fixed beforehand."""
-    occupied = occupation(sections, arguments)
+    """A real register for every virtual one; `arguments` are fixed beforehand. `early`: see `scheduled`."""
+    occupied = occupation(sections, arguments, early)
     allowed = _allowed(sections)
     taken: dict[Register, int] = defaultdict(int)
     for (register, _), times in occupied.items():
@@ -87,16 +87,12 @@ def _fail(
     )
 
 
-def _choices(section: ScheduledSection) -> Iterable[Choice]:
-    for operation, choice in zip(section.graph.operations, section.choices, strict=True):
-        yield operation.choices[choice]
-
-
 def _allowed(sections: Sequence[ScheduledSection]) -> dict[VirtualRegister, list[Register]]:
     """The real registers that every use of a virtual register can encode."""
     names: dict[VirtualRegister, set[str]] = {}
     for section in sections:
-        for choice in _choices(section):
+        for issue in section.issues:
+            choice = issue.choice
             for operand in choice.opcode.operands:
                 reference = choice.operands.get(operand.name)
                 if not isinstance(operand.type, RegisterClass) or not isinstance(
@@ -126,21 +122,20 @@ def _wholes(reference: VirtualRegister | Part | LowHalf, kind: RegisterClass) ->
     return reference.whole, fitting
 
 
-def occupation(sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register]) -> dict[Location, int]:
+def occupation(
+    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], early: bool
+) -> dict[Location, int]:
     """For each storage leaf the set of places in the program at which it holds a value, as bits of an integer."""
     live_in = _liveness(sections)
-    starts, place = {}, 0
-    for section in sections:
-        starts[section.section] = place
-        place += section.length
     occupied: dict[Location, int] = defaultdict(int)
     for argument in arguments:
         occupied[(argument, 0)] |= 1
+    start = 0
     for section in sections:
         live_out = _live_out(section, live_in)
-        for location, first, last in _intervals(section, live_in[section.section], live_out):
-            start = starts[section.section]
+        for location, first, last in section.spans(live_in[section.section], live_out, early):
             occupied[location] |= ((1 << (last - first + 1)) - 1) << (start + first)
+        start += section.length
     return occupied
 
 
@@ -169,23 +164,3 @@ def _liveness(sections: Sequence[ScheduledSection]) -> dict[object, set[Location
             if new != live[section.section]:
                 live[section.section], changed = new, True
     return live
-
-
-def _intervals(
-    section: ScheduledSection, live_in: set[Location], live_out: set[Location]
-) -> Iterable[tuple[Location, int, int]]:
-    """(leaf, first place, last place) within the section for every value of every leaf."""
-    last_place = section.length - 1
-    current = {location: [0, 0] for location in live_in}  # leaf -> [first, last]
-    for node, cycle in enumerate(section.cycles):
-        timing = section.timing(node)
-        for read in timing.reads:
-            interval = current.setdefault(read.location, [0, 0])
-            interval[1] = max(interval[1], cycle + read.cycle - 1)
-        for write in timing.writes:
-            if write.location in current:
-                yield write.location, current[write.location][0], min(current[write.location][1], last_place)
-            first = min(cycle + 1, last_place)
-            current[write.location] = [first, max(first, min(cycle + write.cycle - 1, last_place))]
-    for location, (first, last) in current.items():
-        yield location, first, last_place if location in live_out else min(last, last_place)

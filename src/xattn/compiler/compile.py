@@ -12,14 +12,22 @@ from xattn.compiler.control import Section, to_sections
 from xattn.compiler.emit import Emitted, emit, separate_loop_setup
 from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
 from xattn.compiler.language.kernel import Kernel
+from xattn.compiler.language.recorder import constant_choices
 from xattn.compiler.place import place_arrays
-from xattn.compiler.schedule import ScheduledSection, schedule_section
+from xattn.compiler.schedule import Policy, schedule_section
+from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
 from xattn.isa.model import Register
 from xattn.isa.table import instruction_table
 
-_WINDOWS = (None, 32, 16, 8, 4, 1)
+# Tried in turn until every value has a register.
+_POLICIES = (
+    Policy(),
+    Policy(early=False),
+    *(Policy(early=False, window=window) for window in (32, 16, 8)),
+    *(Policy(pipeline=False, window=window) for window in (32, 16, 8, 4, 1)),
+)
 _FRAME_STEP = 32  # the stack pointer moves in steps of 32 bytes
 
 
@@ -72,26 +80,36 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
 def _schedule_and_allocate(
     program: Program, arguments: dict[VirtualRegister, Register]
 ) -> tuple[list[ScheduledSection], dict[VirtualRegister, Register], tuple[Register, ...]]:
-    """Schedule freely; where registers run out, nearer and nearer to program order."""
+    """Schedule freely; where registers run out, with more and more restraint."""
     saved: tuple[Register, ...] = ()
-    windows = list(_WINDOWS)
+    policies = list(_POLICIES)
     while True:
         sections = to_sections(program)
         _save_registers(sections, saved)
-        scheduled = [schedule_section(section, windows[0]) for section in sections]
-        _wait_after_loops(scheduled)
-        separate_loop_setup(scheduled)
+        scheduled = _schedule(sections, policies[0])
         try:
-            registers = allocate(scheduled, arguments)
+            registers = allocate(scheduled, arguments, policies[0].early)
         except OutOfRegistersError:
-            if len(windows) == 1:
+            if len(policies) == 1:
                 raise
-            windows.pop(0)
+            policies.pop(0)
             continue
         used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}
         if used <= set(saved):
             return scheduled, registers, saved
         saved = tuple(sorted(used | set(saved), key=lambda r: r.name))
+
+
+def _schedule(sections: list[Section], policy: Policy) -> list[ScheduledSection]:
+    """Loops first: how far their iterations overlap decides the count that is set before them."""
+    loops = {section: schedule_section(section, policy) for section in sections if section.loop is not None}
+    for section, scheduled in loops.items():
+        if isinstance(scheduled, PipelinedLoop) and section.count is not None:
+            section.count.choices = constant_choices(instruction_table().registers["LC"], scheduled.rounds)
+    scheduled_sections = [loops.get(section) or schedule_section(section, policy) for section in sections]
+    _wait_after_loops(scheduled_sections)
+    separate_loop_setup(scheduled_sections)
+    return scheduled_sections
 
 
 def _argument_registers(program: Program) -> dict[VirtualRegister, Register]:
@@ -131,6 +149,5 @@ def _save_registers(sections: list[Section], saved: tuple[Register, ...]) -> Non
 def _wait_after_loops(scheduled: list[ScheduledSection]) -> None:
     """The section after a hardware loop starts when nothing of the loop is under way any more."""
     for before, after in itertools.pairwise(scheduled):
-        if before.section.loop is not None and before.drained:
-            after.cycles = [cycle + before.drained for cycle in after.cycles]
-            after.length += before.drained
+        if before.section.loop is not None and isinstance(after, StraightSection):
+            after.delay(before.drained)

@@ -20,6 +20,7 @@ class Section:
     name: str
     operations: list[Operation]
     loop: Loop | None = None
+    count: Operation | None = None  # sets how often the hardware loop runs
     branch: Operation | None = None  # to `target`, after everything else
     target: str | None = None
     successors: list[Section] = field(default_factory=list)
@@ -82,8 +83,10 @@ class _Builder:
         for register, value in (("LS", Label(name)), ("LE", Label(f"{name}.end"))):
             operands: dict[str, Reference] = {"mMvSclDstCg": table.registers[register], "i": value}
             self._add(Operation((Choice(table.opcodes["MOVXM_lng_cg"], operands),), line=loop.line))
-        self._add(Operation(constant_choices(table.registers["LC"], loop.trips), line=loop.line))
+        count = Operation(constant_choices(table.registers["LC"], loop.trips), line=loop.line)
+        self._add(count)
         section = self._start(name, loop)
+        section.count = count
         section.operations = list(body.operations)
         self._start(self._name("after"))
 

@@ -34,8 +34,11 @@ class Graph:
     edges: list[Edge]
 
 
-def build_graph(operations: list[Operation], loop: Loop | None = None) -> Graph:
-    """The dependence graph of a block; with `loop`, of its body, edges to the next iterations included."""
+def build_graph(operations: list[Operation], loop: Loop | None = None, early: bool = False) -> Graph:
+    """The dependence graph of a block; with `loop`, of its body, edges to the next iterations included.
+
+    `early`: a write may not even be issued before the last read of the old value (else it only may not land before).
+    """
     all_timings = [timings(operation) for operation in operations]
     strongest: dict[tuple[int, int, int], int] = {}
 
@@ -43,7 +46,7 @@ def build_graph(operations: list[Operation], loop: Loop | None = None) -> Graph:
         key = (source, target, distance)
         strongest[key] = max(latency, strongest.get(key, latency))
 
-    for source, target, latency, distance in _register_edges(all_timings, carried=loop is not None):
+    for source, target, latency, distance in _register_edges(all_timings, loop is not None, early):
         add(source, target, latency, distance)
     for source, target, latency, distance in _memory_edges(operations, all_timings, loop):
         add(source, target, latency, distance)
@@ -52,7 +55,7 @@ def build_graph(operations: list[Operation], loop: Loop | None = None) -> Graph:
 
 
 def _register_edges(
-    all_timings: list[tuple[OperationTiming, ...]], carried: bool
+    all_timings: list[tuple[OperationTiming, ...]], carried: bool, early: bool
 ) -> Iterator[tuple[int, int, int, int]]:
     """Walk program order (twice when values are carried round the loop), remembering who wrote and read what last."""
     last_write: dict[Location, tuple[int, int, LocationAccess]] = {}
@@ -69,7 +72,7 @@ def _register_edges(
             for write in timing.writes:
                 for source, then, read in reads_since[write.location]:
                     if (source, then) != (node, iteration):
-                        yield source, node, read.cycle - write.cycle, iteration - then
+                        yield source, node, read.cycle - (1 if early else write.cycle), iteration - then
                 if write.location in last_write:
                     source, then, earlier = last_write[write.location]
                     yield source, node, earlier.cycle - write.cycle + 1, iteration - then

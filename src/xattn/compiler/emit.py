@@ -10,9 +10,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xattn.compiler.control import Section
 from xattn.compiler.ir import Choice, Label, LowHalf, Part, Reference, VirtualRegister
-from xattn.compiler.schedule import ScheduledSection
+from xattn.compiler.scheduled import ScheduledSection, StraightSection
 from xattn.errors import XattnError
 from xattn.isa.codec import Bundle, Instruction, Value
 from xattn.isa.model import Format, Register
@@ -42,9 +41,9 @@ def emit(sections: Sequence[ScheduledSection], registers: dict[VirtualRegister, 
     """Write the program. Errors when it exceeds program memory."""
     labels, size = {}, 0
     for section in sections:
-        labels[section.section.name] = size
+        labels[section.section.name] = size + section.loop_first * FETCH_BYTES
+        labels[f"{section.section.name}.end"] = size + section.loop_last * FETCH_BYTES
         size += section.length * FETCH_BYTES
-        labels[f"{section.section.name}.end"] = size - FETCH_BYTES
     if size > PROGRAM_MEMORY_BYTES:
         largest = max(sections, key=lambda s: s.length)
         raise ProgramTooLargeError(
@@ -55,12 +54,11 @@ def emit(sections: Sequence[ScheduledSection], registers: dict[VirtualRegister, 
     lines: dict[tuple[int, str], int] = {}
     for section in sections:
         by_cycle: list[list[Instruction]] = [[] for _ in range(section.length)]
-        start = labels[section.section.name]
-        for node, cycle in enumerate(section.cycles):
-            operation = section.graph.operations[node]
-            instruction = _instruction(operation.choices[section.choices[node]], registers, labels)
-            by_cycle[cycle].append(instruction)
-            lines[(start + cycle * FETCH_BYTES, instruction.opcode.slot)] = operation.line
+        start = len(bundles)
+        for issue in section.issues:
+            instruction = _instruction(issue.choice, registers, labels)
+            by_cycle[issue.cycle].append(instruction)
+            lines[((start + issue.cycle) * FETCH_BYTES, instruction.opcode.slot)] = issue.operation.line
         bundles += [Bundle.of(instructions, _full_format(instructions)) for instructions in by_cycle]
     return Emitted(tuple(bundles), labels, lines)
 
@@ -91,21 +89,17 @@ def separate_loop_setup(sections: Sequence[ScheduledSection]) -> None:
     """Lengthen sections before hardware loops until the loop registers are written early enough."""
     needed = LOOP_SETUP_BYTES // FETCH_BYTES + 1  # bundles from the write to the loop's last bundle
     for before, loop in itertools.pairwise(sections):
-        if loop.section.loop is None:
+        if loop.section.loop is None or not isinstance(before, StraightSection):
             continue
         last_write = max(_loop_writes(before), default=None)
         if last_write is not None:
-            ahead = before.length - last_write + loop.length - 1
-            before.length += max(0, needed - ahead)
+            before.lengthen(max(0, needed - (before.length - last_write + loop.loop_last)))
 
 
 def _loop_writes(section: ScheduledSection) -> list[int]:
     found = []
-    for node, cycle in enumerate(section.cycles):
-        names = {a.location[0].name for a in section.timing(node).writes if isinstance(a.location[0], Register)}
+    for issue in section.issues:
+        names = {a.location[0].name for a in issue.timing.writes if isinstance(a.location[0], Register)}
         if names & {"LS", "LE", "LC"}:
-            found.append(cycle)
+            found.append(issue.cycle)
     return found
-
-
-__all__ = ["Emitted", "ProgramTooLargeError", "Section", "emit", "separate_loop_setup"]

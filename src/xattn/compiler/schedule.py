@@ -1,8 +1,8 @@
-"""The list scheduler: gives every operation of a section its cycle and its slot.
+"""Gives every operation of a section its cycle and its slot.
 
-Operations are placed one by one, those on the longest path to the end first, each in the earliest cycle that its
-predecessors and the resources allow. A hardware loop's body is one iteration: its length also satisfies the edges that
-go round the loop, and its resources wrap round.
+Straight sections are list-scheduled: operations are placed one by one, those on the longest path to the end first, each
+in the earliest cycle that its predecessors and the resources allow. Hardware loops are pipelined by `modulo`; where
+that finds nothing, their body is list-scheduled as one iteration whose resources and carried values wrap round.
 """
 
 from __future__ import annotations
@@ -13,48 +13,58 @@ from dataclasses import dataclass
 from xattn.compiler.control import Section
 from xattn.compiler.dependence import Edge, Graph, build_graph
 from xattn.compiler.machine import OperationTiming
+from xattn.compiler.modulo import modulo_schedule
 from xattn.compiler.reservation import ReservationTable
+from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
 from xattn.errors import XattnError
 from xattn.isa.timing import DELAY_SLOTS
 
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
 
 
-@dataclass
-class ScheduledSection:
-    """A section in time: issue cycle and choice of each operation, and the number of bundles."""
+@dataclass(frozen=True)
+class Policy:
+    """How to schedule.
 
-    section: Section
-    graph: Graph
-    cycles: list[int]
-    choices: list[int]
-    length: int
+    pipeline: overlap the iterations of hardware loops.
+    early: a register is taken from the issue of a write on; else an old value may be read while a new one is under way.
+    window: place straight code in program order, each operation at most so many places ahead; fewer values are alive.
+    """
 
-    def timing(self, node: int) -> OperationTiming:
-        """Timing of the chosen form of an operation."""
-        return self.graph.timings[node][self.choices[node]]
-
-    @property
-    def drained(self) -> int:
-        """Cycles after the section's end until nothing of it is under way."""
-        ends = [cycle + self.timing(node).drained for node, cycle in enumerate(self.cycles)]
-        return max([0, *(end - self.length for end in ends)])
+    pipeline: bool = True
+    early: bool = True
+    window: int | None = None
 
 
-def schedule_section(section: Section, window: int | None = None) -> ScheduledSection:
-    """Schedule one section. A `window` keeps operations near program order, which keeps fewer values alive."""
+def schedule_section(section: Section, policy: Policy) -> ScheduledSection:
+    """Schedule one section."""
+    if section.loop is not None:
+        graph = build_graph(section.operations, section.loop, policy.early)
+        straight = _schedule_iteration(section, graph, policy.window)
+        pipelined = _pipeline(section, graph, straight) if policy.pipeline else None
+        return pipelined or straight
     operations = list(section.operations)
+    count = len(operations)
     if section.branch is not None:
         operations.append(section.branch)
-    graph = build_graph(operations, section.loop)
-    if section.loop is not None:
-        return _schedule_loop(section, graph, window)
-    cycles, choices = _place_all(graph, len(operations) - (section.branch is not None), window)
-    scheduled = ScheduledSection(section, graph, cycles, choices, 0)
-    scheduled.length = scheduled.drained
+    graph = build_graph(operations, None, policy.early)
+    cycles, choices = _place_all(graph, count, policy.window)
+    scheduled = StraightSection(section, graph, cycles, choices, 0)
+    scheduled.lengthen(scheduled.drained)
     if section.branch is not None:
         _place_branch(scheduled)
     return scheduled
+
+
+def _pipeline(section: Section, graph: Graph, straight: StraightSection) -> PipelinedLoop | None:
+    """The overlapped loop, when there is one that ends sooner."""
+    assert section.loop is not None
+    found = modulo_schedule(graph, straight.length)
+    if found is None or found.stages > section.loop.trips:
+        return None
+    pipelined = PipelinedLoop(section, graph, found)
+    cycles = pipelined.length + (pipelined.rounds - 1) * found.interval
+    return pipelined if cycles < straight.length * section.loop.trips + straight.drained else None
 
 
 def _heights(graph: Graph) -> list[int]:
@@ -71,10 +81,7 @@ def _heights(graph: Graph) -> list[int]:
 
 
 def _place_all(graph: Graph, count: int, window: int | None) -> tuple[list[int], list[int]]:
-    """Place the first `count` operations; cycles and choices of all (0 for the rest).
-
-    With a window the operations are placed in program order, none before the one `window` places ahead of it.
-    """
+    """Place the first `count` operations; cycles and choices of all (0 for the rest)."""
     table = ReservationTable()
     if window is not None:
         return _place_in_order(graph, table, count, window)
@@ -101,6 +108,7 @@ def _place_all(graph: Graph, count: int, window: int | None) -> tuple[list[int],
 
 
 def _place_in_order(graph: Graph, table: ReservationTable, count: int, window: int) -> tuple[list[int], list[int]]:
+    """Program order; no operation before the one `window` places ahead of it."""
     before: dict[int, list[Edge]] = {}
     for edge in graph.edges:
         if edge.distance == 0:
@@ -122,39 +130,37 @@ def _first_fit(table: ReservationTable, timings: tuple[OperationTiming, ...], ea
     raise XattnError("an operation fits in no cycle: its slot or ports never become free")
 
 
-def _place_branch(scheduled: ScheduledSection) -> None:
+def _place_branch(scheduled: StraightSection) -> None:
     """Put the branch so that its delay slots are the last bundles."""
     graph, node = scheduled.graph, len(scheduled.cycles) - 1
     table = ReservationTable()
     for other in range(node):
-        table.take(scheduled.timing(other), scheduled.cycles[other])
+        table.take(graph.timings[other][scheduled.choices[other]], scheduled.cycles[other])
     ready = [scheduled.cycles[e.source] + e.latency for e in graph.edges if e.target == node and e.distance == 0]
     earliest = max([0, scheduled.length - 1 - DELAY_SLOTS, *ready])
     scheduled.cycles[node], scheduled.choices[node] = _first_fit(table, graph.timings[node], earliest)
     scheduled.length = scheduled.cycles[node] + 1 + DELAY_SLOTS
 
 
-def _schedule_loop(section: Section, graph: Graph, window: int | None) -> ScheduledSection:
+def _schedule_iteration(section: Section, graph: Graph, window: int | None) -> StraightSection:
     """One iteration after another without overlap, in the shortest length that lets the next one start right after."""
-    count = len(graph.operations)
-    cycles, choices = _place_all(graph, count, window)
-    length = max([1, *(cycle + 1 for cycle in cycles)])
-    while True:
-        scheduled = ScheduledSection(section, graph, cycles, choices, length)
-        if _repeats(scheduled):
-            return scheduled
-        length += 1
+    cycles, choices = _place_all(graph, len(graph.operations), window)
+    scheduled = StraightSection(section, graph, cycles, choices, max([1, *(cycle + 1 for cycle in cycles)]))
+    while not _repeats(scheduled):
+        scheduled.length += 1
+    scheduled.loop_last = scheduled.length - 1
+    return scheduled
 
 
-def _repeats(scheduled: ScheduledSection) -> bool:
+def _repeats(scheduled: StraightSection) -> bool:
     """Whether iterations can follow each other every `length` cycles."""
     for edge in scheduled.graph.edges:
         ready = scheduled.cycles[edge.source] + edge.latency - edge.distance * scheduled.length
         if scheduled.cycles[edge.target] < ready:
             return False
     table = ReservationTable(scheduled.length)
-    for node, cycle in enumerate(scheduled.cycles):
-        if not table.fits(scheduled.timing(node), cycle):
+    for issue in scheduled.issues:
+        if not table.fits(issue.timing, issue.cycle):
             return False
-        table.take(scheduled.timing(node), cycle)
+        table.take(issue.timing, issue.cycle)
     return True

@@ -1,0 +1,234 @@
+"""Modulo scheduling: iterations of a hardware loop start every II cycles and overlap.
+
+The operations of the busiest slot are placed first, in program order; all others then go as near as possible to those
+that use their results, the one with the least freedom next (lifetime-sensitive modulo scheduling after Huff). An
+operation that finds no place evicts the ones in its way, within a budget; then the interval grows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xattn.compiler.dependence import Graph
+from xattn.compiler.machine import OperationTiming
+from xattn.compiler.reservation import ReservationTable
+
+_FAR = 1 << 20  # stands for no path
+_EVICTIONS = 1  # for each operation
+_TRIES = 8  # intervals
+
+
+@dataclass
+class ModuloSchedule:
+    """Issue cycle and choice of each operation of one iteration; the next one starts `interval` cycles later."""
+
+    interval: int
+    cycles: list[int]
+    choices: list[int]
+
+    @property
+    def stages(self) -> int:
+        """Iterations that are under way at once."""
+        return max(self.cycles) // self.interval + 1
+
+
+def resource_minimum(graph: Graph) -> int:
+    """The smallest interval that the slots allow: for every set of slots, the operations that need one of them."""
+    needs = Counter(frozenset(timing.slot for timing in timings) for timings in graph.timings)
+    slots = sorted(set().union(*needs)) if needs else []
+    least = 1
+    for size in range(1, len(slots) + 1):
+        for chosen in itertools.combinations(slots, size):
+            inside = sum(count for need, count in needs.items() if need <= set(chosen))
+            least = max(least, -(-inside // size))
+    return least
+
+
+def recurrence_minimum(graph: Graph, start: int = 1) -> int:
+    """The smallest interval, from `start` on, that the dependence cycles round the loop allow."""
+    interval = start
+    while (np.diagonal(_longest_paths(graph, interval)) > 0).any():
+        interval += 1
+    return interval
+
+
+def modulo_schedule(graph: Graph, longest: int) -> ModuloSchedule | None:
+    """The first schedule found from the minimal interval upwards, or None when none below `longest` is found."""
+    interval = recurrence_minimum(graph, resource_minimum(graph))
+    step = max(1, (longest - interval) // _TRIES)
+    for candidate in range(interval, longest, step):
+        found = _Attempt(graph, candidate).run()
+        if found is not None:
+            return found
+    return None
+
+
+def _longest_paths(graph: Graph, interval: int) -> NDArray[np.int32]:
+    """[n, n]: least issue distance from one operation to another that the edges imply; -_FAR without a path."""
+    count = len(graph.operations)
+    paths = np.full((count, count), -_FAR, np.int32)
+    for edge in graph.edges:
+        weight = edge.latency - interval * edge.distance
+        paths[edge.source, edge.target] = max(paths[edge.source, edge.target], weight)
+    for middle in range(count):
+        via = paths[:, middle, None] + paths[None, middle, :]
+        np.maximum(paths, via, out=paths)
+    np.maximum(paths, -_FAR, out=paths)
+    return paths
+
+
+class _Attempt:
+    """One try at one interval."""
+
+    def __init__(self, graph: Graph, interval: int) -> None:
+        self.graph = graph
+        self.interval = interval
+        self.paths = _longest_paths(graph, interval)
+        self.table = ReservationTable(interval)
+        count = len(graph.operations)
+        self.cycle: list[int | None] = [None] * count
+        self.choice = [0] * count
+        self.forced: dict[int, int] = {}
+        self.earliest = np.full(count, -_FAR, np.int64)
+        self.latest = np.full(count, _FAR, np.int64)
+        self.budget = _EVICTIONS * count
+
+    def run(self) -> ModuloSchedule | None:
+        anchors = self._anchors()
+        while True:
+            node = next((a for a in anchors if self.cycle[a] is None), None)
+            downward = False
+            if node is None:
+                node = self._least_free()
+                if node is None:
+                    return self._result()
+                downward = self.latest[node] < _FAR // 2
+            if not self._place(node, downward) and not self._force(node, downward):
+                return None
+
+    def _anchors(self) -> list[int]:
+        """Operations that can go only into the busiest slot, in program order."""
+        only = Counter(timings[0].slot for timings in self.graph.timings if len(timings) == 1)
+        if not only:
+            return []
+        slot = max(only, key=lambda s: (only[s], s == "vec"))
+        return [n for n, timings in enumerate(self.graph.timings) if len(timings) == 1 and timings[0].slot == slot]
+
+    def _least_free(self) -> int | None:
+        waiting = [node for node, cycle in enumerate(self.cycle) if cycle is None]
+        if not waiting:
+            return None
+        freedom = self.latest[waiting] - np.maximum(self.earliest[waiting], -_FAR // 2)
+        return waiting[int(np.argmin(freedom))]
+
+    def _place(self, node: int, downward: bool) -> bool:
+        early, late = self._bounds(node)
+        cycles = (
+            range(late, max(early, late - self.interval + 1) - 1, -1)
+            if downward
+            else range(early, min(late, early + self.interval - 1) + 1)
+        )
+        for cycle in cycles:
+            for choice, timing in enumerate(self.graph.timings[node]):
+                if self.table.fits(timing, cycle):
+                    self._take(node, cycle, choice, timing)
+                    return True
+        return False
+
+    def _bounds(self, node: int) -> tuple[int, int]:
+        early, late = int(self.earliest[node]), int(self.latest[node])
+        if early <= -_FAR // 2:
+            early = late - self.interval + 1 if late < _FAR // 2 else 0
+        return early, late if late < _FAR // 2 else early + self.interval - 1
+
+    def _take(self, node: int, cycle: int, choice: int, timing: OperationTiming) -> None:
+        self.table.take(timing, cycle)
+        self.cycle[node], self.choice[node] = cycle, choice
+        self._bound_by(node, cycle)
+
+    def _bound_by(self, node: int, cycle: int) -> None:
+        reach = self.paths[node]
+        np.maximum(self.earliest, np.where(reach > -_FAR // 2, cycle + reach, -_FAR), out=self.earliest)
+        reached = self.paths[:, node]
+        np.minimum(self.latest, np.where(reached > -_FAR // 2, cycle - reached, _FAR), out=self.latest)
+
+    def _force(self, node: int, downward: bool) -> bool:
+        """Put the operation somewhere and evict what stands in its way."""
+        self.budget -= 1
+        if self.budget < 0:
+            return False
+        early, late = self._bounds(node)
+        start = late if downward else early
+        cycle = start
+        if node in self.forced:
+            step = -1 if downward else 1
+            cycle = min(start, self.forced[node] + step) if downward else max(start, self.forced[node] + step)
+        self.forced[node] = cycle
+        choice = min(
+            range(len(self.graph.timings[node])),
+            key=lambda c: len(self._in_the_way(node, cycle, self.graph.timings[node][c])),
+        )
+        timing = self.graph.timings[node][choice]
+        for other in self._in_the_way(node, cycle, timing):
+            self._evict(other)
+        if not self.table.fits(timing, cycle):
+            return False
+        self._rebound()
+        self._take(node, cycle, choice, timing)
+        return True
+
+    def _in_the_way(self, node: int, cycle: int, timing: OperationTiming) -> list[int]:
+        """Placed operations that a placement contradicts, by dependence or by resources."""
+        found = []
+        for other, there in enumerate(self.cycle):
+            if there is None:
+                continue
+            before, after = self.paths[other, node], self.paths[node, other]
+            if there + before > cycle or cycle + after > there:
+                found.append(other)
+        if not self.table.fits(timing, cycle):
+            for other, there in enumerate(self.cycle):
+                if there is None or other in found:
+                    continue
+                theirs = self.graph.timings[other][self.choice[other]]
+                if _collide(timing, cycle, theirs, there, self.interval):
+                    found.append(other)
+        return found
+
+    def _evict(self, node: int) -> None:
+        cycle = self.cycle[node]
+        assert cycle is not None
+        self.table.release(self.graph.timings[node][self.choice[node]], cycle)
+        self.cycle[node] = None
+
+    def _rebound(self) -> None:
+        self.earliest[:] = -_FAR
+        self.latest[:] = _FAR
+        for node, cycle in enumerate(self.cycle):
+            if cycle is not None:
+                self._bound_by(node, cycle)
+
+    def _result(self) -> ModuloSchedule:
+        cycles = [cycle for cycle in self.cycle if cycle is not None]
+        first = min(cycles)
+        return ModuloSchedule(self.interval, [cycle - first for cycle in cycles], list(self.choice))
+
+
+def _collide(a: OperationTiming, at: int, b: OperationTiming, bt: int, interval: int) -> bool:
+    """Whether two operations cannot be where they are for their slots or ports."""
+    if (at - bt) % interval == 0:
+        pair = ReservationTable()
+        pair.take(a, 0)
+        if not pair.fits(b, 0):
+            return True
+    places = {(port, (at + offset) % interval): required for port, offset, required in a.ports}
+    for port, offset, required in b.ports:
+        other = places.get((port, (bt + offset) % interval))
+        if other is not None and (other or required):
+            return True
+    return False
