@@ -43,11 +43,15 @@ _ROUND_UP: dict[int, Callable[[Dropped], Value]] = {
 ROUNDING_MODES = tuple(_ROUND_UP)
 
 
+def not_a_rounding_mode(mode: int) -> str:
+    """Why a result is undefined."""
+    return f"crRnd is {mode}, which is no rounding mode: use one of {', '.join(map(str, ROUNDING_MODES))}"
+
+
 def rounded(value: Value, shift: Value, mode: int) -> Value:
     """Signed lanes divided by 2**shift and rounded, exactly; rounding up cannot overflow: a bit was shifted out."""
     if mode not in _ROUND_UP:
-        codes = ", ".join(map(str, ROUNDING_MODES))
-        return undefined(value.lanes, value.bits, f"crRnd is {mode}, which is no rounding mode: use one of {codes}")
+        return undefined(value.lanes, value.bits, not_a_rounding_mode(mode))
     less_one = shift.umax(1) - 1
     halves = value.ashr(less_one)
     half = halves.trunc(1) & splat(shift.ne(0), value.lanes)
