@@ -1,0 +1,124 @@
+"""Sound attention of whole heads of any length: quantize, walk the key blocks, divide."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xattn.errors import InputError
+from xattn.numerics.checks import AnyArray
+from xattn.numerics.sound.block import (
+    BLOCK,
+    DEFAULT_OPTIONS,
+    MAX_KEYS,
+    SoundOptions,
+    SoundState,
+    finish,
+    init_state,
+    process_block,
+)
+from xattn.numerics.sound.operands import SoundOperands, quantize_operands
+
+Order: TypeAlias = Literal["natural", "diagonal"]
+"""Key blocks 0, 1, 2, ... for every query block, or from the query block's own one on, cyclically."""
+
+
+def block_order(query_blocks: int, key_blocks: int, order: Order) -> NDArray[np.intp]:
+    """Return `[query_blocks, key_blocks]`: the key block that each query block processes at each step.
+
+    Starting on the diagonal makes a rise of the running max, and with it a rescale, rare where attention is local.
+
+    Raises:
+        InputError: an unknown order.
+    """
+    if order not in get_args(Order):
+        raise InputError(f"order is {order!r}, expected one of {', '.join(get_args(Order))}")
+    step = np.arange(key_blocks)
+    start = np.arange(query_blocks) if order == "diagonal" else np.zeros(query_blocks, dtype=np.intp)
+    return (start[:, np.newaxis] + step) % key_blocks
+
+
+def to_blocks(x: NDArray[Any]) -> NDArray[Any]:
+    """Cut `[..., tokens, dim]` into `[..., blocks, 64, dim]`, the last block filled up with zeros."""
+    tokens, dim = x.shape[-2:]
+    missing = -tokens % BLOCK
+    if missing:
+        x = np.concatenate([x, np.zeros((*x.shape[:-2], missing, dim), dtype=x.dtype)], axis=-2)
+    return x.reshape(*x.shape[:-2], -1, BLOCK, dim)
+
+
+def attend(
+    operands: SoundOperands, *, order: Order = "natural", options: SoundOptions = DEFAULT_OPTIONS
+) -> SoundState:
+    """Run every key block of every query block; the state's rows are the queries, `[..., queries]`.
+
+    All heads and query blocks take one step at a time together, so that memory stays at `heads * queries * 64` scores.
+
+    Raises:
+        InputError: more keys than int32 accumulators hold (65,793), or scores too low to be told apart (see
+            `attention_sound`).
+    """
+    queries, keys = operands.q.shape[-2], operands.k.shape[-2]
+    if keys > MAX_KEYS:
+        raise InputError(f"k has {keys} tokens, expected at most {MAX_KEYS}: the int32 accumulators could wrap")
+    q, k, v = to_blocks(operands.q), to_blocks(operands.k), to_blocks(operands.v)
+    visible = np.arange(k.shape[-3] * BLOCK).reshape(-1, 1, BLOCK) < keys
+    shift = operands.shift[..., np.newaxis, :, :]
+    state = init_state(q.shape[:-1], v.shape[-1])
+    for chosen in block_order(q.shape[-3], k.shape[-3], order).T:
+        mask = visible[chosen]
+        state = process_block(
+            state,
+            q,
+            k[..., chosen, :, :],
+            v[..., chosen, :, :],
+            shift,
+            key_mask=None if mask.all() else mask,
+            options=options,
+        )
+    return _join_rows(state, queries)
+
+
+def _join_rows(state: SoundState, queries: int) -> SoundState:
+    """Undo `to_blocks` on the rows of a state."""
+
+    def rows(x: NDArray[np.int32], trailing: int) -> NDArray[np.int32]:
+        lead = x.shape[: x.ndim - trailing - 2]
+        tail = x.shape[x.ndim - trailing :]
+        joined = x.reshape(*lead, -1, *tail)
+        return joined[..., :queries, :] if trailing else joined[..., :queries]
+
+    return SoundState(rows(state.accumulator, 1), rows(state.running_sum, 0), rows(state.reference, 0))
+
+
+def attention_sound(
+    q: AnyArray,
+    k: AnyArray,
+    v: AnyArray,
+    *,
+    scaling: float | None = None,
+    order: Order = "natural",
+    options: SoundOptions = DEFAULT_OPTIONS,
+    smooth_k: bool = False,
+) -> NDArray[np.float64]:
+    """Attend in int8: floats `[..., tokens, dim]` in, floats out.
+
+    Args:
+        q: `[..., queries, dim]` floats.
+        k: `[..., keys, dim]` floats.
+        v: `[..., keys, width]` floats.
+        scaling: factor of the dot products; None means `1 / sqrt(dim)`. Whisper multiplies Q by it beforehand: pass 1.
+        order: in which the key blocks are taken.
+        options: see `SoundOptions`.
+        smooth_k: subtract K's mean over the keys before quantizing.
+
+    Returns:
+        `[..., queries, width]` float64.
+
+    Raises:
+        InputError: shapes that do not fit together, NaN or infinity, or too many keys.
+    """
+    operands = quantize_operands(q, k, v, scaling=scaling, smooth_k=smooth_k)
+    return finish(attend(operands, order=order, options=options)) * operands.v_scale
