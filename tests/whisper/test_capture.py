@@ -59,6 +59,17 @@ def test_the_encoder_runs_once(small, monkeypatch):
             capture_qkv(small, audio, layer)
 
 
+def spring():
+    pytest.fail("an object of the cache file was unpickled")
+
+
+class Trap:
+    """Its pickle calls ``spring`` when it is loaded."""
+
+    def __reduce__(self):
+        return spring, ()
+
+
 def damage(path, how):
     data = path.read_bytes()
     if how == "cut":
@@ -74,7 +85,7 @@ def damage(path, how):
     elif how == "nan":
         np.savez(path, **dict.fromkeys("qkv", np.full((2, 1500, 4), np.nan, np.float32)))
     elif how == "pickle":
-        np.savez(path, **dict.fromkeys("qkv", np.array([{}], object)))
+        np.savez(path, **dict.fromkeys("qkv", np.array([Trap()], object)))
     elif how == "name":
         np.savez(path, q=np.zeros((2, 1500, 4), np.float32))
 

@@ -42,6 +42,6 @@ def map_file(path: Path) -> Bytes:
 
 
 def text_of(raw: bytes | str) -> str:
-    """The first 40 bytes or characters of a foreign file's text, all of it printable, for a message."""
-    text = raw[:40].decode("latin-1") if isinstance(raw, bytes) else raw[:40]
+    """The first 80 bytes or characters of a foreign file's text, all of it printable, for a message."""
+    text = raw[:80].decode("latin-1") if isinstance(raw, bytes) else raw[:80]
     return "".join(c if c.isascii() and c.isprintable() else f"\\x{ord(c):02x}" for c in text)

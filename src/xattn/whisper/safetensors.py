@@ -82,7 +82,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[str, list[int], int, int]
     except (TypeError, KeyError, ValueError):
         element, shape, start, stop = None, None, None, None
     numbers = [start, stop, *shape] if isinstance(shape, list) and len(shape) <= 8 else [None]
-    if not isinstance(element, str) or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers) or start > stop:
+    if not isinstance(element, str) or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
         raise FileFormatError(
             f"{path}: the header's entry for {text_of(name)} is malformed; "
             'expected {"dtype", "shape", "data_offsets": [begin, end]}'

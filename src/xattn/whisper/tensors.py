@@ -34,7 +34,8 @@ class StoredTensor:
         """The values as a fresh contiguous float32 array; exact for all types but float64."""
         if self.precision == "bfloat16":
             return (self.data.astype(np.uint32) << 16).view(np.float32)
-        return np.array(self.data, dtype=np.float32, order="C")
+        with np.errstate(invalid="ignore", over="ignore"):  # a damaged file's NaN or huge double; who asked will see it
+            return np.array(self.data, dtype=np.float32, order="C")
 
     def rows(self, start: int, stop: int) -> StoredTensor:
         """The rows ``start`` to ``stop`` along the first axis."""

@@ -111,7 +111,7 @@ def _decode(path: Path, fmt: _Format, body: memoryview) -> WavSamples:
 
 def _floats(raw: NDArray[np.uint8], fmt: _Format) -> NDArray[np.float32]:
     if fmt.tag == _FLOAT:
-        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which the caller reports
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller reports what is then infinite or NaN
             return raw.view(np.dtype(f"<f{fmt.bits // 8}")).astype(np.float32)
     values: NDArray[np.float32]
     if fmt.bits == 8:  # the one width that WAV stores unsigned
