@@ -1,0 +1,166 @@
+"""One AIE2 core: load a program, set registers and memory, call a function, read results, cycles and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from xattn.errors import InputError
+from xattn.isa.codec import Bundle
+from xattn.sim.engine import Engine, Trace
+from xattn.sim.findings import LENIENT, STRICT, Finding, Findings, Kind, Severity
+from xattn.sim.memory import OWN_MEMORY, Memory, Region
+from xattn.sim.program import Program
+from xattn.sim.state import Registers
+
+RETURN_ADDRESS = 0xFFFF0  # behind all program memory: where a called function returns to
+
+# C calling convention of llvm-aie: pointers and integers in registers of their own, counted separately.
+POINTER_REGISTERS = tuple(f"p{k}" for k in range(6))
+INTEGER_REGISTERS = tuple(f"r{k}" for k in range(8))
+
+
+class Pointer(int):
+    """An argument of `Core.call` that is an address in data memory, and goes to a pointer register."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often a bundle was issued, and how many cycles were lost at it."""
+
+    executed: int
+    stalled: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call took. Cycles are simulated: bundles issued plus stalls."""
+
+    cycles: int
+    bundles: int
+    bank_stalls: int
+    lock_stalls: int
+    value: int
+    stopped: bool
+    findings: list[Finding] = field(default_factory=list)
+
+
+def grant(acquire: bool, number: int, value: int) -> int:
+    """Locks that are always granted at once."""
+    del acquire, number, value
+    return 0
+
+
+def _no_locks(acquire: bool, number: int, value: int) -> int:
+    verb = "acquires" if acquire else "releases"
+    raise InputError(
+        f"the program {verb} lock {number} ({value:+d}), and nothing else runs that would hand it over: "
+        "run with locks that always grant, or give the core a lock function"
+    )
+
+
+class Core:
+    """A core with its own 64 KB of data memory (or `memory_regions`) and 16 KB of program memory.
+
+    `strict`: every finding is an error. `severity` sets single kinds. `stack`: (first, behind the last) address of the
+    stack. `track_undefined`: follow which registers and bytes hold a value. `lock(acquire, number,
+    value)` returns the cycles that a lock operation waits; `grant` always grants; without it a lock operation is an
+    error. `trace(cycle, address, bundle)` is called before every bundle.
+
+        core = Core()
+        core.load(code)
+        core.write_memory(0x70000, data)
+        result = core.call(0, [Pointer(0x70000), 64], sp=0x7F000)
+        core.read_memory(0x71000, 64), result.cycles, result.findings
+    """
+
+    def __init__(
+        self,
+        memory_regions: Sequence[Region] = (OWN_MEMORY,),
+        *,
+        strict: bool = False,
+        severity: Mapping[Kind | str, Severity | str] | None = None,
+        stack: tuple[int, int] | None = None,
+        track_undefined: bool = True,
+        lock: Callable[[bool, int, int], int] | None = None,
+        trace: Trace | None = None,
+    ):
+        chosen = {Kind(kind): Severity(level) for kind, level in (severity or {}).items()}
+        self._findings = Findings({**(STRICT if strict else LENIENT), **chosen})
+        self.registers = Registers()
+        self.memory = Memory(memory_regions)
+        self.program = Program()
+        self._engine = Engine(
+            self.registers, self.memory, self.program, self._findings, lock or _no_locks, track_undefined
+        )
+        self._engine.stack = stack
+        self._engine.trace = trace
+
+    def load(self, code: bytes, base: int = 0) -> None:
+        """Put code into program memory. InputError when it does not fit."""
+        self.program.load(code, base)
+        self._engine.entries.clear()
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Put bytes into data memory. InputError outside of the regions."""
+        self.memory.write(address, bytes(data))
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Bytes of data memory; those never written are 0. InputError outside of the regions."""
+        return self.memory.read(address, size)
+
+    def call(
+        self, address: int, args: Sequence[int] = (), *, sp: int | None = None, max_cycles: int = 100_000_000
+    ) -> Result:
+        """Call the function at `address` by the C convention and run until it returns (or DONE).
+
+        `args`: `Pointer`s go to p0 … p5, other integers to r0 … r7. `sp`: where the stack starts (it grows upwards).
+        SimulationError when a finding is an error, when execution leaves the code, or after `max_cycles`.
+        """
+        pointers = [int(arg) for arg in args if isinstance(arg, Pointer)]
+        integers = [int(arg) for arg in args if not isinstance(arg, Pointer)]
+        for values, names, what in ((pointers, POINTER_REGISTERS, "pointer"), (integers, INTEGER_REGISTERS, "integer")):
+            if len(values) > len(names):
+                raise InputError(
+                    f"{len(values)} {what} arguments; the first {len(names)} have registers, put others on the stack"
+                )
+            for name, value in zip(names, values, strict=False):
+                self.registers[name] = value
+        if sp is not None:
+            self.registers["SP"] = sp
+        self.registers["lr"] = RETURN_ADDRESS
+        return self.run(address, max_cycles=max_cycles)
+
+    def run(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Result:
+        """Run from `address`, with the registers as they are, until DONE or until it returns to `RETURN_ADDRESS`."""
+        engine = self._engine
+        before = (engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls)
+        engine.run(address, RETURN_ADDRESS, max_cycles)
+        after = (engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls)
+        cycles, bundles, banks, locks = (b - a for a, b in zip(before, after, strict=True))
+        value = self.registers["r0"]
+        assert isinstance(value, int)
+        return Result(cycles, bundles, banks, locks, value, engine.stopped, self.findings)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything found since the core was made."""
+        return self._findings.all()
+
+    @property
+    def counts(self) -> dict[int, Counts]:
+        """For every bundle that was issued, by address: how often, and cycles lost."""
+        return {
+            e.address: Counts(e.count, e.stalls)
+            for e in sorted(self._engine.entries.values(), key=lambda e: e.address)
+            if e.count
+        }
+
+    @property
+    def events(self) -> list[tuple[int, int]]:
+        """(cycle, number) of every EVENT operation."""
+        return list(self._engine.events)
+
+    def bundle(self, address: int) -> Bundle:
+        """The bundle at an address of program memory."""
+        return self.program.bundle(address)
