@@ -50,7 +50,8 @@ def test_circuit_route_names_its_source() -> None:
         "fields": {"Master_Enable": 1, "Configuration": 5},
         "from": "South3",
     }
-    assert "from" not in describe_write(0x0003F008, 0xC0000045)
+    assert "from" not in describe_write(0x0003F008, 0xC0000005)
+    assert "from" not in describe_write(0x0003F034, 0x00000005)
     assert "from" not in describe_write(0x0003F034, 0x8000007F)
 
 

@@ -128,6 +128,16 @@ def test_sections_that_overlap_a_lot_are_refused() -> None:
         read_xclbin(write_xclbin(Xclbin(sections)))
 
 
+def test_pdis_that_overlap_are_refused() -> None:
+    """Two records that both claim most of the section would cost more memory than the file has."""
+    data = bytearray(write_aie_partition(AiePartition(1, (1,), (PartitionPdi(UUID(int=1), b"p" * 400, ()),) * 2)))
+    records = struct.unpack_from("<I", data, 0x7C)[0]
+    for index in range(2):
+        struct.pack_into("<II", data, records + 96 * index + 16, len(data) - 200, 200)
+    with pytest.raises(MalformedError, match="PDIs that do not overlap"):
+        read_aie_partition(bytes(data))
+
+
 def test_impossible_headers_are_refused() -> None:
     for field, value, message in (
         ("platform", b"x" * 65, "65 bytes long; 64 fit"),

@@ -2,7 +2,7 @@
 
 The file is a "transaction" of version 0.1: a header of 16 bytes (versions, array shape, number of operations, length in
 bytes) and the operations, all little-endian words. The first word of an operation has its code in the low byte.
-Sources: notes from mlir-aie and aie-rt (Apache-2.0, MIT) on the layouts, checked with a real stream.
+Sources: mlir-aie (Apache-2.0 with LLVM exceptions) and aie-rt (MIT) for the layouts, checked with a real stream.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from xattn.errors import FileFormatError, InputError
 
 WORD = 4
 U32_MAX = 0xFFFF_FFFF
-U64_MAX = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class MalformedError(FileFormatError):
