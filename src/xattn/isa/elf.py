@@ -114,7 +114,7 @@ class ElfImage:
         found = [symbol for symbol in self.symbols if symbol.name == name and symbol.kind != "file"]
         if found:
             return min(found, key=lambda symbol: symbol.binding == "local")
-        near = difflib.get_close_matches(name, [symbol.name for symbol in self.symbols], n=3)
+        near = difflib.get_close_matches(name, [symbol.name for symbol in self.symbols if symbol.kind != "file"], n=3)
         functions = [symbol.name for symbol in self.symbols if symbol.kind == "func"]
         hint = f"did you mean {', '.join(near)}?" if near else f"functions: {', '.join(functions) or 'none'}"
         raise InputError(f"no symbol {name}; {hint}")
