@@ -17,7 +17,6 @@ from xattn.errors import XattnError
 COMMANDS = {
     "bench": ("xattn.cli.bench", "Measure the ladder of attention kernels on real activations."),
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
-    "bench": ("xattn.cli.bench", "Run the attention kernels on real speech: exactness, cycles, accuracy."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax, as text or as a C header."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
