@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from xattn.compiler.legality.program import Facts, Program, number_of
-from xattn.compiler.legality.state import Loop, State, entered, finished, left_behind
+from xattn.compiler.legality.state import Count, State, finished, left_behind
 from xattn.isa.codec import Instruction
 from xattn.isa.model import Register
 from xattn.isa.timing import DELAY_SLOTS, FETCH_BYTES, LOOP_SETUP_BYTES
@@ -49,6 +49,7 @@ class Step(NamedTuple):
 def steps(program: Program, place: Place, before: State, after: State, report: Report) -> Iterator[Step]:
     """The places that control can go to from `place`, with the state there."""
     facts = program[place.at]
+    _check_nesting(facts, before, report)
     if place.slots_left:
         _check_delay_slot(facts, before, report)
     if facts.stops:
@@ -185,19 +186,17 @@ def _check_loop_end(facts: Facts, before: State, report: Report) -> None:
         )
     if None in starts or not starts:
         report("loop-setup", "ls is not a known constant when control comes to the bundle at le")
-    _check_nesting(facts, before, ends, starts, report)
 
 
-def _check_nesting(
-    facts: Facts, before: State, ends: frozenset[object], starts: frozenset[object], report: Report
-) -> None:
+def _check_nesting(facts: Facts, before: State, report: Report) -> None:
+    """At the last bundle of a loop that control is in, ls, le and lc must still be those of that loop."""
+    ends, starts, counts = (before.values.get(number_of(name), frozenset()) for name in ("LE", "LS", "LC"))
     for loop in sorted(loop for loop in before.inside if loop.end == facts.address):
-        counts = before.values.get(number_of("LC"), frozenset())
-        foreign = any(getattr(count, "inside", None) and loop in count.inside for count in counts)  # type: ignore[union-attr]
-        if ends != {loop.end} or starts != {loop.start} or foreign:
+        recounted = any(isinstance(count, Count) and loop in count.inside for count in counts)
+        if ends != {loop.end} or starts != {loop.start} or recounted:
             report(
                 "loop-nesting",
-                f"a loop inside the hardware loop {loop.start:#x} to {loop.end:#x} has overwritten ls, le or lc; "
+                f"inside the hardware loop {loop.start:#x} to {loop.end:#x} another one has overwritten ls, le or lc; "
                 "save and restore them, or make one of the loops a branch loop",
             )
 
@@ -216,6 +215,3 @@ def check_loop_registers(program: Program, facts: Facts, after: State, report: R
                 report("branch-target", f"{name.lower()} is set to {value:#x}, but {program.where(value)}")
             else:
                 _check_aligned(value, f"{name.lower()}", report)
-
-
-__all__ = ["Goal", "Loop", "Place", "Report", "Step", "check_loop_registers", "entered", "steps"]

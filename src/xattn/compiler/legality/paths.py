@@ -49,8 +49,8 @@ class Paths:
 
     def is_read(self, place: Place, write: Touch, other: InFlight) -> bool:
         """Whether on some path the value that `place` writes is read before `other`, under way, lands on it."""
-        reads = [(r.left, r.bypass) for r in self.before[place].late if r.leaf == write.leaf]
-        places = {place}
+        places = {p for p in self.following if p.at == place.at}  # also the delay slot of the other outcome
+        reads = [(r.left, r.bypass) for p in places for r in self.before[p].late if r.leaf == write.leaf]
         for ago in range(other.left + 1):
             here = (r for p in places for r in self.program[p.at].reads if r.leaf == write.leaf)
             reads += [(ago + r.cycle - 1, r.bypass) for r in here]

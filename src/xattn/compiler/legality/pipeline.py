@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from xattn.compiler.legality.paths import Earlier, Unwritten
 from xattn.compiler.legality.program import Facts, Program, Touch, clashes, double_writes, leaves, sticky
-from xattn.compiler.legality.state import LOCK_RESUMES, InFlight, State, is_needed
+from xattn.compiler.legality.state import LOCK_RESUMES, InFlight, Need, State, is_needed
 from xattn.isa.table import ports
 
 Report = Callable[[str, str, Earlier | Unwritten | None], None]  # rule, cause, what to trace back
@@ -41,6 +41,7 @@ def check_exit(program: Program, state: State, report: Report) -> None:
             "the return: wait for it before the last delay slot",
             Earlier(write.origin, write.cycle - write.left),
         )
+    _unmet(program, state.needs, report)
 
 
 def _in_flight_reads(
@@ -69,16 +70,19 @@ def _defined(program: Program, reads: list[Touch], state: State, report: Report,
         elif not strict:  # else this is told as a read in flight
             cause = f"the first value of {_named(read)} is still under way when {read.by.opcode.mnemonic} reads it"
             report("undefined-read", cause, None)
-    for late in state.needs:
-        if late.left == 0:
-            origin = program[late.origin]
-            name = _distinct(r.by.opcode.mnemonic for r in origin.reads if (r.leaf, r.cycle) == (late.leaf, late.cycle))
-            report(
-                "undefined-read",
-                f"{_leaf(late.leaf)} is not written on every path before {name} of "
-                f"{origin.address:#x} reads it in cycle {late.cycle}",
-                Unwritten(late.leaf),
-            )
+    _unmet(program, (need for need in state.needs if need.left == 0), report)
+
+
+def _unmet(program: Program, needs: Iterable[Need], report: Report) -> None:
+    for need in needs:
+        origin = program[need.origin]
+        name = _distinct(r.by.opcode.mnemonic for r in origin.reads if (r.leaf, r.cycle) == (need.leaf, need.cycle))
+        report(
+            "undefined-read",
+            f"{_leaf(need.leaf)} is not written on every path before {name} of {origin.address:#x} reads it in "
+            f"cycle {need.cycle}",
+            Unwritten(need.leaf),
+        )
 
 
 def _writes(

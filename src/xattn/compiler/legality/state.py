@@ -83,6 +83,9 @@ class Count(NamedTuple):
     inside: frozenset[Loop]
 
 
+BYPASSES = (None, "MOV", "VEC")
+Waits = tuple[int, int, int]  # bundles until a value is visible to reads without a bypass and over each of the two
+HERE: Waits = (0, 0, 0)
 Value = int | Count | None  # None: what the register held at entry
 
 
@@ -96,7 +99,7 @@ class State:
     needs: frozenset[Need]
     recent: frozenset[Recent]
     defined: int  # bit n: leaf n is visible on every path
-    arriving: dict[int, tuple[int, str | None]]  # leaf to bundles until it is first visible, on every path
+    arriving: dict[int, Waits]  # leaf to bundles until it is first visible on every path
     values: dict[int, frozenset[Value]]
     bytes_since_setup: int
     inside: frozenset[Loop]
@@ -105,8 +108,7 @@ class State:
         """Whether a read in `cycle` finds a value on every path."""
         if self.defined >> leaf & 1:
             return True
-        left, name = self.arriving.get(leaf, (1 << 30, None))
-        return left <= cycle - 1 + (name is not None and name == bypass)
+        return leaf in self.arriving and self.arriving[leaf][BYPASSES.index(bypass)] < cycle
 
 
 def entry_state(defined: frozenset[str]) -> State:
@@ -128,12 +130,12 @@ def join(a: State, b: State) -> State:
     """What holds when either state may."""
     if a == b:
         return a
-    arriving: dict[int, tuple[int, str | None]] = {}
+    arriving: dict[int, Waits] = {}
     for leaf in a.arriving.keys() | b.arriving.keys():
-        one = (0, None) if a.defined >> leaf & 1 else a.arriving.get(leaf)
-        two = (0, None) if b.defined >> leaf & 1 else b.arriving.get(leaf)
+        one = HERE if a.defined >> leaf & 1 else a.arriving.get(leaf)
+        two = HERE if b.defined >> leaf & 1 else b.arriving.get(leaf)
         if one and two:
-            arriving[leaf] = (max(one[0], two[0]), one[1] if one[1] == two[1] else None)
+            arriving[leaf] = (max(one[0], two[0]), max(one[1], two[1]), max(one[2], two[2]))
     return State(
         a.in_flight | b.in_flight,
         a.held | b.held,
@@ -173,19 +175,25 @@ def advance(state: State, facts: Facts) -> State:
     )
 
 
-def _definitions(state: State, facts: Facts) -> tuple[int, dict[int, tuple[int, str | None]]]:
+def _definitions(state: State, facts: Facts) -> tuple[int, dict[int, Waits]]:
     arriving = dict(state.arriving)
     for write in facts.writes:
-        if not state.defined >> write.leaf & 1 and write.cycle < arriving.get(write.leaf, (1 << 30, None))[0]:
-            arriving[write.leaf] = (write.cycle, write.bypass)
+        if not state.defined >> write.leaf & 1:
+            waits = _waits(write.cycle, write.bypass)
+            one, two, three = arriving.get(write.leaf, waits)
+            arriving[write.leaf] = (min(one, waits[0]), min(two, waits[1]), min(three, waits[2]))
     defined = state.defined
-    for leaf, (left, bypass) in list(arriving.items()):
-        if left == 1:
+    for leaf, (one, two, three) in list(arriving.items()):
+        if one == 1:
             del arriving[leaf]
             defined |= 1 << leaf
         else:
-            arriving[leaf] = (left - 1, bypass)
+            arriving[leaf] = (one - 1, two - 1, three - 1)
     return defined, arriving
+
+
+def _waits(cycle: int, bypass: str | None) -> Waits:
+    return cycle, cycle - (bypass == "MOV"), cycle - (bypass == "VEC")
 
 
 def is_needed(read: Touch, state: State) -> bool:
