@@ -172,7 +172,7 @@ class _Writer:
         if not shares_storage(value):
             return writer.named(value)
         source = writer.source(value)
-        name = writer.known[value] = f"k{len(writer.known)}"
+        name = writer.known[value] = writer.free_name("k")
         writer.lines.append(f"{name} = {source}.copy()")
         return name
 

@@ -115,9 +115,16 @@ class Expressions:
         return self._name(value, source)
 
     def _name(self, value: Value, source: str) -> str:
-        name = self.known[value] = f"t{len(self.known)}"
+        name = self.known[value] = self.free_name("t")
         self.lines.append(f"{name} = {source}")
         return name
+
+    def free_name(self, letter: str) -> str:
+        """A name that no known value has; values carried from an earlier cycle bring theirs along."""
+        taken, number = set(self.known.values()), len(self.known)
+        while f"{letter}{number}" in taken:
+            number += 1
+        return f"{letter}{number}"
 
     def source(self, value: Value, elementwise: bool = False) -> str:
         """Source of a value. `elementwise`: one number will do for equal lanes."""

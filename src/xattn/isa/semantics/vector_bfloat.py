@@ -79,8 +79,8 @@ def _floor(i: Operation) -> None:
     fraction = value & ((1 << FRACTION_BITS) - 1)
     significand = select(exponent.eq(0), fraction, fraction | (1 << FRACTION_BITS)).zext(wide)
     signed = select(value.slt(0), -significand, significand)
-    scale = splat(i.read("shft").sext(HALF_BITS), value.lanes) - (EXPONENT_BIAS + FRACTION_BITS)
-    places = exponent.umax(1) + scale
+    scale = i.read("shft").sext(HALF_BITS) - (EXPONENT_BIAS + FRACTION_BITS)
+    places = exponent.umax(1) + splat(scale, value.lanes)
     left = signed.shl(places.smin(FURTHEST_SHIFT))
     right = signed.ashr((-places).smin(wide - 1))
     low, high = signed_range(32, SATURATE)
