@@ -202,7 +202,7 @@ class Engine:
             if track and scalars[-1] & entry.reads:
                 self._undefined_reads(entry, now)
             if in_flight is not None:
-                in_flight.issue(entry, now)
+                in_flight.issue(entry)
             if watch_ports:
                 if busy & entry.probes or entry.fixed_conflict:
                     self._port_conflict(entry, busy)
