@@ -1,0 +1,63 @@
+"""The interface of a device: load a kernel for a shape, run it as often as one likes, get output and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xattn.errors import InputError, XattnError
+from xattn.kernels.registry import KernelSpec
+
+Int8 = NDArray[np.int8]
+
+
+class KernelFaultError(XattnError):
+    """The kernel did something that the device cannot go on from, or that no kernel may do."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run of a kernel gave: the output O, int8 `[tokens, width]`, and its cost where the device counts it."""
+
+    output: Int8
+    cycles: int | None = None
+    """Core cycles from the call to the return, bank conflicts included; None where nothing is counted."""
+    stalls: int | None = None
+    """Those of the cycles that were lost to bank conflicts."""
+    cycles_at: dict[int, int] | None = None
+    """Cycles by the program address of the bundle that took them."""
+    findings: tuple[str, ...] = ()
+    """What the device found wrong with the program and could live with, one line each."""
+
+
+class LoadedKernel(Protocol):
+    """A kernel that stands ready on a device. What a run leaves in memory is there when the next one starts."""
+
+    def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
+        """Attend: int8 Q, K, V `[tokens, width]`; scores are shifted right by `shift`.
+
+        InputError for another shape or dtype, KernelFaultError when the kernel fails.
+        """
+
+
+class Device(Protocol):
+    """A place where kernels run."""
+
+    @property
+    def name(self) -> str:
+        """What reports call the device."""
+
+    def load(self, spec: KernelSpec, tokens: int, width: int) -> LoadedKernel:
+        """Make a kernel ready for one shape; InputError names the shapes that it takes."""
+
+
+def require_operands(tokens: int, width: int, q: Int8, k: Int8, v: Int8) -> None:
+    """Refuse operands that are not int8 `[tokens, width]`."""
+    for name, array in (("Q", q), ("K", k), ("V", v)):
+        if array.shape != (tokens, width) or array.dtype != np.int8:
+            raise InputError(
+                f"{name} is {array.dtype} {list(array.shape)}; this kernel was loaded for int8 [{tokens}, {width}]"
+            )

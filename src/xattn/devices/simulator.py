@@ -1,0 +1,91 @@
+"""The simulator as a device: one AIE2 core that executes a kernel's machine code, every finding an error.
+
+But for one: a read of the old value of a register whose new value is on its way. The pipeline is exposed, and the
+compiler uses those cycles on purpose; a read that comes too early by mistake shows in the output.
+
+Memory is laid out as the compiler wants it (each argument and table at the address where the kernel is at its best),
+the stack in the first 1,024 bytes; all else is memory that nobody wrote, whose use is a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xattn.compiler.compile import CompiledKernel
+from xattn.devices.device import Int8, KernelFaultError, RunResult, require_operands
+from xattn.errors import InputError
+from xattn.isa.timing import DATA_MEMORY_BASE
+from xattn.kernels.registry import KernelSpec, compiled
+from xattn.sim.core import Core, Counts, Pointer
+from xattn.sim.findings import Kind, Severity, SimulationError
+
+STACK_BYTES = 1024
+PROGRAM_BASE = 0
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A simulated AIE2 core for each kernel that is loaded."""
+
+    name: str = "simulator"
+
+    def load(self, spec: KernelSpec, tokens: int, width: int) -> SimulatedKernel:
+        """Compile the kernel and put it into a fresh core; InputError names the shapes that it takes."""
+        return SimulatedKernel(spec, compiled(spec.name, tokens, width), tokens, width)
+
+
+class SimulatedKernel:
+    """A kernel in the program memory of a core of its own. Runs follow one another on that core."""
+
+    def __init__(self, spec: KernelSpec, program: CompiledKernel, tokens: int, width: int) -> None:
+        self.spec, self.program, self.tokens, self.width = spec, program, tokens, width
+        stack = (DATA_MEMORY_BASE, DATA_MEMORY_BASE + STACK_BYTES)
+        self._core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack)
+        self._core.load(program.code, PROGRAM_BASE)
+        for array in program.arrays:
+            if array.contents is not None:
+                self._core.write_memory(program.addresses[array.name], array.contents)
+
+    def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
+        """Run once: int8 Q, K, V `[tokens, width]` in, O and its cycles out.
+
+        The operands are written anew, everything else is as the last run left it. KernelFaultError when the simulator
+        finds an error; InputError for another shape or dtype.
+        """
+        require_operands(self.tokens, self.width, q, k, v)
+        for name, array in self.spec.pack(q, k, v).items():
+            self._core.write_memory(self.program.addresses[name], array.tobytes())
+        before = self._core.counts
+        try:
+            result = self._core.call(PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE)
+        except SimulationError as error:
+            raise KernelFaultError(str(error)) from error
+        return RunResult(
+            output=self._output(),
+            cycles=result.cycles,
+            stalls=result.bank_stalls + result.lock_stalls,
+            cycles_at=_difference(before, self._core.counts),
+            findings=tuple(str(finding) for finding in result.findings),
+        )
+
+    def _arguments(self, scalars: Mapping[str, int]) -> list[int]:
+        """Pointers to the arrays and the scalars, in the order of the kernel's declaration."""
+        unknown = [name for name in self.program.scalars if name not in scalars]
+        if unknown:
+            raise InputError(f"kernel {self.spec.name} wants {', '.join(unknown)}, known are {', '.join(scalars)}")
+        pointers = [Pointer(self.program.addresses[name]) for name in self.program.arguments]
+        return [*pointers, *(scalars[name] for name in self.program.scalars)]
+
+    def _output(self) -> Int8:
+        size = self.tokens * self.width
+        data = self._core.read_memory(self.program.addresses[self.spec.output], size)
+        return np.frombuffer(data, np.int8).reshape(self.tokens, self.width)
+
+
+def _difference(before: Mapping[int, Counts], after: Mapping[int, Counts]) -> dict[int, int]:
+    """Cycles by address between two states of the core's counters."""
+    spent = {address: count.executed + count.stalled for address, count in after.items()}
+    return {a: cycles - (before[a].executed + before[a].stalled if a in before else 0) for a, cycles in spent.items()}
