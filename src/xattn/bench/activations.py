@@ -1,0 +1,92 @@
+"""What a benchmark attends to: one head's Q, K and V in float, and a tile of consecutive tokens of it in int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xattn.errors import InputError
+from xattn.numerics.quantize import quantize
+from xattn.numerics.reference import attention
+
+Float32 = NDArray[np.float32]
+Int8 = NDArray[np.int8]
+
+# Whisper tiny.en's encoder on real speech: a head has 1,500 tokens of width 64; Q already carries the factor 1/8. The
+# largest |Q|, |K|, |V| of a head lie near 1.3, 8 and 5, 4.5 standard deviations of 96,000 normal numbers; the largest
+# score then lies near 20, inside the 15 to 31 of the real layers above the first.
+HEAD_TOKENS, HEAD_WIDTH = 1500, 64
+_DEVIATIONS = {"q": 0.28, "k": 1.8, "v": 1.1}
+
+
+@dataclass(frozen=True)
+class Activations:
+    """One head: float32 Q, K, V `[tokens, width]`. Q is already multiplied by the softmax's factor width^−½."""
+
+    q: Float32
+    k: Float32
+    v: Float32
+    source: str
+    """"speech" or "synthetic"."""
+    description: str
+    """What the activations are, for the report's header."""
+    model: str | None = None
+    clip: str | None = None
+    layer: int | None = None
+    head: int | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def synthetic_activations(seed: int) -> Activations:
+    """Normal random Q, K, V `[1500, 64]` as large as those of Whisper tiny.en's encoder on speech."""
+    if seed < 0:
+        raise InputError(f"seed is {seed}, expected 0 or more")
+    generator = np.random.default_rng(seed)
+    shape = (HEAD_TOKENS, HEAD_WIDTH)
+    q, k, v = (generator.normal(0, _DEVIATIONS[name], shape).astype(np.float32) for name in "qkv")
+    description = f"synthetic activations (normal random numbers as large as Whisper tiny.en's), seed {seed}"
+    return Activations(q, k, v, "synthetic", description, seed=seed)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Consecutive tokens of a head: int8 `[tokens, width]`, quantized with the head's scales, beside the floats."""
+
+    q: Int8
+    k: Int8
+    v: Int8
+    v_scale: float
+    """What one step of V, and so of the output, is worth."""
+    truth: NDArray[np.float64]
+    """Float attention of the tile's tokens over themselves, on the original floats: `[tokens, width]`."""
+    first: int
+
+
+def cut_tile(activations: Activations, first: int, tokens: int, width: int) -> Tile:
+    """Tokens `first` to `first + tokens - 1`, the first `width` channels of each.
+
+    Q, K and V are quantized symmetrically with one scale each for the whole head. InputError when the head has no such
+    tokens or channels.
+    """
+    available, channels = activations.q.shape
+    if not 1 <= tokens <= available or not 1 <= width <= channels:
+        raise InputError(f"a tile of {tokens} tokens × {width} channels; the head has {available} × {channels}")
+    if not 0 <= first <= available - tokens:
+        raise InputError(
+            f"first token {first} does not fit: {tokens} of {available} tokens start at 0 to {available - tokens}"
+        )
+    part = (slice(first, first + tokens), slice(width))
+    q, k, v = (quantize(m) for m in (activations.q, activations.k, activations.v))
+    truth = attention(activations.q[part], activations.k[part], activations.v[part], scaling=1.0)
+    return Tile(q.values[part], k.values[part], v.values[part], float(v.scale.item()), truth, first)
+
+
+def another_first(activations: Activations, first: int, tokens: int) -> int:
+    """Where the tokens of a second, different tile start: behind the first tile, or before it at the head's end."""
+    available = activations.q.shape[0]
+    if available < 2 * tokens:
+        raise InputError(f"the head has {available} tokens; two different tiles of {tokens} are needed")
+    return first + tokens if first + 2 * tokens <= available else first - tokens

@@ -1,0 +1,237 @@
+"""Running the ladder: every kernel three times on a device, compared with its integer model and float attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from xattn import __version__
+from xattn.bench.activations import Activations, Int8, Tile, another_first, cut_tile
+from xattn.bench.record import (
+    PEAK_MACS_PER_CYCLE,
+    AmdahlRecord,
+    BenchRecord,
+    InputRecord,
+    KernelRecord,
+    RecordedRecord,
+)
+from xattn.bench.recorded import recorded_for
+from xattn.bench.stages import SCORES, stage_cycles
+from xattn.compiler.compile import CompiledKernel
+from xattn.devices import Device, Host, KernelFaultError, RunResult, Simulator
+from xattn.kernels.registry import KernelSpec, compiled, kernel_spec, kernels
+from xattn.numerics.compat import DEFAULT_SHIFT
+from xattn.numerics.metrics import cosine, relative_l2
+
+BASELINE = "baseline"
+DEFAULT_CLOCK_HZ = 1.8e9
+RUNS = ("first run", "same input again", "another input")
+
+Progress = Callable[[int, int, str], None]
+"""Called with (runs done, runs in all, what runs next)."""
+
+
+def measure_ladder(
+    activations: Activations,
+    names: Sequence[str] = (),
+    *,
+    first: int = 0,
+    tokens: int = 64,
+    width: int = 64,
+    shift: int = DEFAULT_SHIFT,
+    clock_hz: float = DEFAULT_CLOCK_HZ,
+    device: Device | None = None,
+    progress: Progress | None = None,
+) -> BenchRecord:
+    """Measure the kernels called `names` (all by default) on one tile.
+
+    Where the baseline is not among them it runs once, unlisted, for the speed-up. InputError for an unknown kernel, a
+    shape that a kernel cannot take or tokens that the head does not have, all before anything runs. A kernel that is
+    wrong or fails is reported in its record.
+    """
+    device = Simulator() if device is None else device
+    chosen = chosen_kernels(names, tokens, width)
+    specs = chosen if BASELINE in {s.name for s in chosen} else [kernel_spec(BASELINE), *chosen]
+    tiles = [cut_tile(activations, at, tokens, width) for at in (first, another_first(activations, first, tokens))]
+    run = _Runs(device, tiles[0], tiles[1], shift, progress, len(RUNS) * len(chosen) + len(specs) - len(chosen))
+    records = {spec.name: _measure(spec, run, len(RUNS) if spec in chosen else 1) for spec in specs}
+    baseline = records[BASELINE]
+    base = baseline.cycles if baseline.passed else None
+    recorded = recorded_for(tokens, width)
+    for record in records.values():
+        _add_rates(record, base, clock_hz, recorded[0].cycles if recorded else None)
+    return BenchRecord(
+        xattn=__version__,
+        device=device.name,
+        cycles_are="simulated: one AIE2 core, kernel call to return, without DMA and launch",
+        input=_input_record(activations, first, tokens, width, shift),
+        clock_hz=clock_hz,
+        kernels=[records[spec.name] for spec in chosen],
+        recorded=[
+            RecordedRecord(
+                name=r.name,
+                cycles=r.cycles,
+                seconds=r.cycles / clock_hz,
+                peak_fraction=r.macs / PEAK_MACS_PER_CYCLE / r.cycles,
+                speedup=base / r.cycles if base else None,
+                origin=r.origin,
+            )
+            for r in recorded
+        ],
+        amdahl=_amdahl(records.get("vectorized"), compiled(BASELINE, tokens, width), run.cycles_at.get(BASELINE)),
+    )
+
+
+def chosen_kernels(names: Sequence[str], tokens: int, width: int) -> list[KernelSpec]:
+    """The kernels of these names, each once; all where none is named.
+
+    InputError for an unknown name, or a shape that one of them or the baseline cannot take.
+    """
+    chosen = [kernel_spec(name) for name in dict.fromkeys(names)] or list(kernels().values())
+    for name in (BASELINE, *(spec.name for spec in chosen)):
+        compiled(name, tokens, width)
+    return chosen
+
+
+class _Runs:
+    """Runs kernels on the tiles, and tells how far the work is."""
+
+    def __init__(
+        self, device: Device, tile: Tile, other: Tile, shift: int, progress: Progress | None, total: int
+    ) -> None:
+        self.device, self.tile, self.other, self.shift = device, tile, other, shift
+        self.progress, self.total, self.done = progress, total, 0
+        self.cycles_at: dict[str, Mapping[int, int] | None] = {}
+
+    def of(self, spec: KernelSpec, runs: int) -> list[RunResult]:
+        """One freshly loaded kernel, run on the tile, on the tile again, and on the other tile."""
+        kernel = self.device.load(spec, *self.tile.q.shape)
+        results = []
+        for what, tile in list(zip(RUNS, (self.tile, self.tile, self.other), strict=True))[:runs]:
+            if self.progress is not None:
+                self.progress(self.done, self.total, f"{spec.name}: {what}")
+            self.done += 1
+            results.append(kernel.run(tile.q, tile.k, tile.v, self.shift))
+        return results
+
+    def expected(self, spec: KernelSpec, runs: int) -> list[Int8]:
+        """What the integer model gives in the same runs."""
+        model = Host().load(spec, *self.tile.q.shape)
+        return [model.run(t.q, t.k, t.v, self.shift).output for t in (self.tile, self.tile, self.other)[:runs]]
+
+
+def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
+    tokens, width = run.tile.q.shape
+    program = compiled(spec.name, tokens, width)
+    record = KernelRecord(
+        name=spec.name,
+        summary=spec.summary,
+        exact=False,
+        cycles=None,
+        seconds=None,
+        peak_fraction=None,
+        speedup=None,
+        speedup_over_recorded=None,
+        cosine=None,
+        rel_l2=None,
+        macs=spec.macs(tokens, width),
+        stalls=None,
+        program_bytes=len(program.code),
+        runs=runs,
+        faults=[],
+        warnings=[],
+    )
+    expected = run.expected(spec, runs)
+    try:
+        results = run.of(spec, runs)
+    except KernelFaultError as fault:
+        record.faults.append(str(fault))
+        return record
+    outputs = [result.output for result in results]
+    differences = [
+        difference
+        for what, output, model in zip(RUNS, outputs, expected, strict=False)
+        if (difference := describe_difference(what, output, model))
+    ]
+    record.faults += differences
+    record.exact = not differences
+    record.warnings += list(dict.fromkeys(finding for result in results for finding in result.findings))
+    record.warnings += suspicions(outputs)
+    record.cycles, record.stalls = results[0].cycles, results[0].stalls
+    run.cycles_at[spec.name] = results[0].cycles_at
+    dequantized = outputs[0] * run.tile.v_scale
+    record.cosine, record.rel_l2 = cosine(dequantized, run.tile.truth), relative_l2(dequantized, run.tile.truth)
+    cycles = [result.cycles for result in results]
+    if len(set(cycles)) > 1:
+        record.warnings.append(f"cycles differ from run to run: {', '.join(f'{c:,}' for c in cycles if c is not None)}")
+    return record
+
+
+def describe_difference(what: str, output: Int8, model: Int8) -> str | None:
+    """One line about the elements in which an output `[tokens, width]` differs from the model's; None for none."""
+    wrong = np.argwhere(output != model)
+    if not len(wrong):
+        return None
+    at = tuple(int(i) for i in wrong[0])
+    return (
+        f"{what}: {len(wrong):,} of {output.size:,} elements differ from the integer model, "
+        f"first O[{at[0]}, {at[1]}] = {output[at]}, expected {model[at]}"
+    )
+
+
+def suspicions(outputs: Sequence[Int8]) -> list[str]:
+    """What no attention of real data gives: one value everywhere, or the same output for two inputs.
+
+    `outputs` are those of RUNS. An exact kernel can be suspicious too: then the input tests nothing.
+    """
+    found = []
+    if all((output == output.flat[0]).all() for output in outputs):
+        found.append(f"the output is constant: every element is {outputs[0].flat[0]}")
+    elif len(outputs) == len(RUNS) and np.array_equal(outputs[0], outputs[-1]):
+        found.append("two different inputs gave the same output")
+    return found
+
+
+def _add_rates(record: KernelRecord, baseline: int | None, clock_hz: float, recorded: int | None) -> None:
+    if record.cycles is None:
+        return
+    record.seconds = record.cycles / clock_hz
+    record.peak_fraction = record.macs / PEAK_MACS_PER_CYCLE / record.cycles
+    record.speedup = baseline / record.cycles if baseline else None
+    record.speedup_over_recorded = recorded / record.cycles if recorded else None
+
+
+def _amdahl(
+    vectorized: KernelRecord | None, baseline: CompiledKernel, cycles_at: Mapping[int, int] | None
+) -> AmdahlRecord | None:
+    """What Q·Kᵀ alone can give, where both kernels were measured and the device says where cycles went."""
+    if vectorized is None or not vectorized.passed or vectorized.speedup is None or cycles_at is None:
+        return None
+    stages = stage_cycles(baseline, cycles_at)
+    total = sum(stages.values())
+    return AmdahlRecord(
+        kernel=vectorized.name,
+        baseline_cycles=stages,
+        scores_fraction=stages[SCORES] / total,
+        limit=total / (total - stages[SCORES]),
+        reached=vectorized.speedup,
+    )
+
+
+def _input_record(activations: Activations, first: int, tokens: int, width: int, shift: int) -> InputRecord:
+    return InputRecord(
+        source=activations.source,
+        description=activations.description,
+        model=activations.model,
+        clip=activations.clip,
+        layer=activations.layer,
+        head=activations.head,
+        seed=activations.seed,
+        first_token=first,
+        tokens=tokens,
+        width=width,
+        head_tokens=activations.q.shape[0],
+        shift=shift,
+        notes=list(activations.notes),
+    )
