@@ -108,7 +108,7 @@ def run(point: Point, code: bytes, fill: int = 0) -> list[bytes]:
 
 
 def run_if_known(point: Point, code: bytes, fill: int = 0) -> list[bytes] | None:
-    """Like `run`; None where the program asks an opcode for something that is not implemented, such as a configuration."""
+    """Like `run`; None where the program asks an opcode for something unimplemented, such as a configuration."""
     try:
         return run(point, code, fill)
     except SimulationError as error:
