@@ -59,6 +59,11 @@ def test_the_encoder_runs_once(small, monkeypatch):
             capture_qkv(small, audio, layer)
 
 
+def test_another_model_has_entries_of_its_own(small, tmp_path):
+    other = load_weights(files.write_huggingface(tmp_path, files.random_model(seed=1, positions=1500)))
+    assert not np.array_equal(capture_qkv(small, CLIP, 0).q, capture_qkv(other, CLIP, 0).q)
+
+
 def spring():
     pytest.fail("an object of the cache file was unpickled")
 
@@ -81,7 +86,9 @@ def damage(path, how):
     elif how == "empty":
         path.write_bytes(b"")
     elif how == "shape":
-        np.savez(path, q=np.zeros((2, 3, 4), np.float32), k=np.zeros(3), v=np.zeros(3))
+        np.savez(path, **dict.fromkeys("qkv", np.zeros((2, 3, 4), np.float32)))
+    elif how == "type":
+        np.savez(path, **dict.fromkeys("qkv", np.zeros((2, 1500, 4))))
     elif how == "nan":
         np.savez(path, **dict.fromkeys("qkv", np.full((2, 1500, 4), np.nan, np.float32)))
     elif how == "pickle":
@@ -90,7 +97,7 @@ def damage(path, how):
         np.savez(path, q=np.zeros((2, 1500, 4), np.float32))
 
 
-@pytest.mark.parametrize("how", ["cut", "flipped", "foreign", "empty", "shape", "nan", "pickle", "name"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "foreign", "empty", "shape", "type", "nan", "pickle", "name"])
 def test_a_damaged_entry_is_made_anew(small, how):
     expected = capture_qkv(small, CLIP, 0)
     (entry,) = cache_folder().rglob("*.npz")
