@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from xattn.compiler.ir import Location, LowHalf, Part, VirtualRegister
+from xattn.compiler.liveness import Liveness
 from xattn.compiler.scheduled import ScheduledSection
 from xattn.errors import XattnError
 from xattn.isa.model import Register, RegisterClass
@@ -22,12 +23,16 @@ CALLEE_SAVED = frozenset({"p6", "p7", *(f"r{n}" for n in range(16, 24))})
 class OutOfRegistersError(XattnError):
     """More values are live at once than a register file holds."""
 
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message)
+        self.file = file
+
 
 def allocate(
-    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], early: bool
+    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], live: Liveness
 ) -> dict[VirtualRegister, Register]:
-    """A real register for every virtual one; `arguments` are fixed beforehand. `early`: see `scheduled`."""
-    occupied = occupation(sections, arguments, early)
+    """A real register for every virtual one; `arguments` are fixed beforehand."""
+    occupied = _occupation(sections, arguments, live)
     allowed = _allowed(sections)
     taken: dict[Register, int] = defaultdict(int)
     for (register, _), times in occupied.items():
@@ -83,7 +88,8 @@ def _fail(
     shown = ", ".join(rivals[:12]) + (" …" if len(rivals) > 12 else "")
     raise OutOfRegistersError(
         f"no {register.file} register is left for {register.name}: {len(rivals)} others are live with it ({shown}). "
-        "Unroll less, or keep fewer values across the loop"
+        "Unroll less, or keep fewer values across the loop",
+        register.file,
     )
 
 
@@ -122,45 +128,16 @@ def _wholes(reference: VirtualRegister | Part | LowHalf, kind: RegisterClass) ->
     return reference.whole, fitting
 
 
-def occupation(
-    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], early: bool
+def _occupation(
+    sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], live: Liveness
 ) -> dict[Location, int]:
     """For each storage leaf the set of places in the program at which it holds a value, as bits of an integer."""
-    live_in = _liveness(sections)
     occupied: dict[Location, int] = defaultdict(int)
     for argument in arguments:
         occupied[(argument, 0)] |= 1
     start = 0
     for section in sections:
-        live_out = _live_out(section, live_in)
-        for location, first, last in section.spans(live_in[section.section], live_out, early):
+        for location, first, last in section.spans(live.into[section.section], live.out_of[section.section]):
             occupied[location] |= ((1 << (last - first + 1)) - 1) << (start + first)
         start += section.length
     return occupied
-
-
-def _live_out(section: ScheduledSection, live_in: dict[object, set[Location]]) -> set[Location]:
-    return set(section.section.keeps).union(*(live_in[successor] for successor in section.section.successors))
-
-
-def _liveness(sections: Sequence[ScheduledSection]) -> dict[object, set[Location]]:
-    """Leaves whose value is needed at the start of each section."""
-    uses: dict[object, set[Location]] = {}
-    defines: dict[object, set[Location]] = {}
-    for section in sections:
-        used: set[Location] = set()
-        defined: set[Location] = set()
-        for timing, *_ in section.graph.timings:
-            used |= {read.location for read in timing.reads} - defined
-            defined |= {write.location for write in timing.writes}
-        uses[section.section], defines[section.section] = used, defined
-    live: dict[object, set[Location]] = dict(uses)
-    changed = True
-    while changed:
-        changed = False
-        for section in reversed(sections):
-            out = _live_out(section, live)
-            new = uses[section.section] | (out - defines[section.section])
-            if new != live[section.section]:
-                live[section.section], changed = new, True
-    return live

@@ -13,6 +13,7 @@ from xattn.compiler.emit import Emitted, emit, separate_loop_setup
 from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
 from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.recorder import constant_choices
+from xattn.compiler.liveness import Liveness, analyse, fits, pressure
 from xattn.compiler.place import place_arrays
 from xattn.compiler.schedule import Policy, schedule_section
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
@@ -20,13 +21,12 @@ from xattn.errors import InputError
 from xattn.isa.codec import Bundle
 from xattn.isa.model import Register
 from xattn.isa.table import instruction_table
+from xattn.isa.timing import FETCH_BYTES, PROGRAM_MEMORY_BYTES
 
 # Tried in turn until every value has a register.
 _POLICIES = (
-    Policy(),
-    Policy(early=False),
-    *(Policy(early=False, window=window) for window in (32, 16, 8)),
-    *(Policy(pipeline=False, window=window) for window in (32, 16, 8, 4, 1)),
+    Policy(pipeline=True),
+    *(Policy(pipeline=False, window=window) for window in (None, 32, 16, 8, 4, 1)),
 )
 _FRAME_STEP = 32  # the stack pointer moves in steps of 32 bytes
 
@@ -80,19 +80,26 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
 def _schedule_and_allocate(
     program: Program, arguments: dict[VirtualRegister, Register]
 ) -> tuple[list[ScheduledSection], dict[VirtualRegister, Register], tuple[Register, ...]]:
-    """Schedule freely; where registers run out, with more and more restraint."""
+    """Schedule freely; where registers run out, with more and more restraint, section by section."""
     saved: tuple[Register, ...] = ()
-    policies = list(_POLICIES)
+    restraint: dict[str, int] = {}
     while True:
         sections = to_sections(program)
         _save_registers(sections, saved)
-        scheduled = _schedule(sections, policies[0])
+        live = analyse(sections)
+        scheduled = _schedule(sections, live, restraint)
+        too_long = _longest_pipeline(scheduled)
+        if too_long is not None:
+            restraint[too_long.section.name] += 1
+            continue
         try:
-            registers = allocate(scheduled, arguments, policies[0].early)
-        except OutOfRegistersError:
-            if len(policies) == 1:
+            registers = allocate(scheduled, arguments, live)
+        except OutOfRegistersError as error:
+            crowded = [s for s in scheduled if restraint[s.section.name] + 1 < len(_POLICIES)]
+            if not crowded:
                 raise
-            policies.pop(0)
+            worst = max(crowded, key=lambda s: (pressure(s, live).get(error.file, 0), s.length))
+            restraint[worst.section.name] += 1
             continue
         used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}
         if used <= set(saved):
@@ -100,16 +107,34 @@ def _schedule_and_allocate(
         saved = tuple(sorted(used | set(saved), key=lambda r: r.name))
 
 
-def _schedule(sections: list[Section], policy: Policy) -> list[ScheduledSection]:
+def _longest_pipeline(scheduled: list[ScheduledSection]) -> PipelinedLoop | None:
+    """The pipelined loop that takes most room, when the program does not fit."""
+    if sum(section.length for section in scheduled) * FETCH_BYTES <= PROGRAM_MEMORY_BYTES:
+        return None
+    loops = [section for section in scheduled if isinstance(section, PipelinedLoop)]
+    return max(loops, key=lambda loop: loop.length, default=None)
+
+
+def _schedule(sections: list[Section], live: Liveness, restraint: dict[str, int]) -> list[ScheduledSection]:
     """Loops first: how far their iterations overlap decides the count that is set before them."""
-    loops = {section: schedule_section(section, policy) for section in sections if section.loop is not None}
-    for section, scheduled in loops.items():
-        if isinstance(scheduled, PipelinedLoop) and section.count is not None:
-            section.count.choices = constant_choices(instruction_table().registers["LC"], scheduled.rounds)
-    scheduled_sections = [loops.get(section) or schedule_section(section, policy) for section in sections]
-    _wait_after_loops(scheduled_sections)
-    separate_loop_setup(scheduled_sections)
-    return scheduled_sections
+    scheduled = {section: _schedule_one(section, live, restraint) for section in sections if section.loop is not None}
+    for section, loop in scheduled.items():
+        if isinstance(loop, PipelinedLoop) and section.count is not None:
+            section.count.choices = constant_choices(instruction_table().registers["LC"], loop.rounds)
+    result = [scheduled.get(section) or _schedule_one(section, live, restraint) for section in sections]
+    _wait_after_loops(result)
+    separate_loop_setup(result)
+    return result
+
+
+def _schedule_one(section: Section, live: Liveness, restraint: dict[str, int]) -> ScheduledSection:
+    """By the first policy, from the section's present restraint on, under which its values have registers."""
+    for level in range(restraint.setdefault(section.name, 0), len(_POLICIES)):
+        scheduled = schedule_section(section, _POLICIES[level])
+        restraint[section.name] = level
+        if fits(scheduled, live):
+            break
+    return scheduled
 
 
 def _argument_registers(program: Program) -> dict[VirtualRegister, Register]:

@@ -31,6 +31,11 @@ class OperationTiming:
     slot: str
 
     @cached_property
+    def longest_hold(self) -> int:
+        """Cycles from issue to the last cycle in which a port is held."""
+        return max([1, *(cycle + 1 for _, cycle, _ in self.ports)])
+
+    @cached_property
     def drained(self) -> int:
         """Cycles after issue until nothing of the operation is under way any more."""
         ends = [access.cycle for access in self.writes] + [access.cycle for access in self.reads]

@@ -19,8 +19,7 @@ from xattn.compiler.machine import OperationTiming
 from xattn.compiler.reservation import ReservationTable
 
 _FAR = 1 << 20  # stands for no path
-_EVICTIONS = 1  # for each operation
-_TRIES = 8  # intervals
+_EVICTIONS = 2  # for each operation
 
 
 @dataclass
@@ -59,12 +58,13 @@ def recurrence_minimum(graph: Graph, start: int = 1) -> int:
 
 def modulo_schedule(graph: Graph, longest: int) -> ModuloSchedule | None:
     """The first schedule found from the minimal interval upwards, or None when none below `longest` is found."""
-    interval = recurrence_minimum(graph, resource_minimum(graph))
-    step = max(1, (longest - interval) // _TRIES)
-    for candidate in range(interval, longest, step):
-        found = _Attempt(graph, candidate).run()
+    least = recurrence_minimum(graph, resource_minimum(graph))
+    interval = least
+    while interval < longest:
+        found = _Attempt(graph, interval).run()
         if found is not None:
             return found
+        interval += max(1, (interval - least) // 2)
     return None
 
 
@@ -103,7 +103,9 @@ class _Attempt:
         while True:
             node = next((a for a in anchors if self.cycle[a] is None), None)
             downward = False
-            if node is None:
+            if node is not None:
+                self.earliest[node] = max(self.earliest[node], 0)  # in program order, from cycle 0 on
+            else:
                 node = self._least_free()
                 if node is None:
                     return self._result()
@@ -147,7 +149,7 @@ class _Attempt:
         return early, late if late < _FAR // 2 else early + self.interval - 1
 
     def _take(self, node: int, cycle: int, choice: int, timing: OperationTiming) -> None:
-        self.table.take(timing, cycle)
+        self.table.take(timing, cycle, node)
         self.cycle[node], self.choice[node] = cycle, choice
         self._bound_by(node, cycle)
 
@@ -182,28 +184,18 @@ class _Attempt:
         self._take(node, cycle, choice, timing)
         return True
 
-    def _in_the_way(self, node: int, cycle: int, timing: OperationTiming) -> list[int]:
+    def _in_the_way(self, node: int, cycle: int, timing: OperationTiming) -> set[int]:
         """Placed operations that a placement contradicts, by dependence or by resources."""
-        found = []
-        for other, there in enumerate(self.cycle):
-            if there is None:
-                continue
-            before, after = self.paths[other, node], self.paths[node, other]
-            if there + before > cycle or cycle + after > there:
-                found.append(other)
-        if not self.table.fits(timing, cycle):
-            for other, there in enumerate(self.cycle):
-                if there is None or other in found:
-                    continue
-                theirs = self.graph.timings[other][self.choice[other]]
-                if _collide(timing, cycle, theirs, there, self.interval):
-                    found.append(other)
-        return found
+        placed = [other for other, there in enumerate(self.cycle) if there is not None]
+        there = np.array([self.cycle[other] for other in placed], np.int64)
+        wrong = (there + self.paths[placed, node] > cycle) | (cycle + self.paths[node, placed] > there)
+        found = {other for other, bad in zip(placed, wrong, strict=True) if bad}
+        return found | self.table.in_the_way(timing, cycle)
 
     def _evict(self, node: int) -> None:
         cycle = self.cycle[node]
         assert cycle is not None
-        self.table.release(self.graph.timings[node][self.choice[node]], cycle)
+        self.table.release(self.graph.timings[node][self.choice[node]], cycle, node)
         self.cycle[node] = None
 
     def _rebound(self) -> None:
@@ -217,18 +209,3 @@ class _Attempt:
         cycles = [cycle for cycle in self.cycle if cycle is not None]
         first = min(cycles)
         return ModuloSchedule(self.interval, [cycle - first for cycle in cycles], list(self.choice))
-
-
-def _collide(a: OperationTiming, at: int, b: OperationTiming, bt: int, interval: int) -> bool:
-    """Whether two operations cannot be where they are for their slots or ports."""
-    if (at - bt) % interval == 0:
-        pair = ReservationTable()
-        pair.take(a, 0)
-        if not pair.fits(b, 0):
-            return True
-    places = {(port, (at + offset) % interval): required for port, offset, required in a.ports}
-    for port, offset, required in b.ports:
-        other = places.get((port, (bt + offset) % interval))
-        if other is not None and (other or required):
-            return True
-    return False

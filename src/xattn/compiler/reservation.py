@@ -1,4 +1,4 @@
-"""Which slots, formats and ports are free in each cycle: the resources that operations share.
+"""Which slots, formats and ports are taken in each cycle, and by whom: the resources that operations share.
 
 With an initiation interval the table wraps round: cycle t and t + II are the same place.
 """
@@ -23,37 +23,58 @@ class ReservationTable:
 
     def __init__(self, interval: int | None = None) -> None:
         self.interval = interval
-        self._slots: dict[int, frozenset[str]] = defaultdict(frozenset)
-        self._ports: dict[tuple[str, int], list[bool]] = defaultdict(list)
+        self._slots: dict[int, dict[str, int]] = defaultdict(dict)  # place -> slot -> owner
+        self._ports: dict[tuple[str, int], list[tuple[int, bool]]] = defaultdict(list)  # -> owner, required
 
     def _place(self, cycle: int) -> int:
         return cycle % self.interval if self.interval else cycle
 
     def fits(self, timing: OperationTiming, cycle: int) -> bool:
         """Whether an operation with this timing can be issued at `cycle`."""
-        slots = self._slots[self._place(cycle)]
-        if timing.slot in slots or not fits_a_format(slots | {timing.slot}):
+        slots = self._slots.get(self._place(cycle))
+        if slots and (timing.slot in slots or not fits_a_format(frozenset((*slots, timing.slot)))):
+            return False
+        if self.interval and self._meets_itself(timing):
+            return False
+        for port, offset, required in timing.ports:
+            for _, other in self._ports.get((port, self._place(cycle + offset)), ()):
+                if required or other:
+                    return False
+        return True
+
+    def _meets_itself(self, timing: OperationTiming) -> bool:
+        """Whether the operation's next iteration needs a port while this one still holds it."""
+        assert self.interval
+        if timing.longest_hold <= self.interval:
             return False
         used: dict[tuple[str, int], bool] = {}
         for port, offset, required in timing.ports:
-            place = (port, self._place(cycle + offset))
-            if place in used and (required or used[place]) and self.interval:
-                return False  # the operation meets itself round the loop
+            place = (port, offset % self.interval)
+            if place in used and (required or used[place]):
+                return True
             used[place] = required
-            if any(required or other for other in self._ports[place]):
-                return False
-        return True
+        return False
 
-    def take(self, timing: OperationTiming, cycle: int) -> None:
+    def in_the_way(self, timing: OperationTiming, cycle: int) -> set[int]:
+        """Owners of what the operation would need."""
+        slots = self._slots.get(self._place(cycle), {})
+        owners = {slots[timing.slot]} if timing.slot in slots else set()
+        if slots and not fits_a_format(frozenset((*slots, timing.slot))):
+            owners |= {owner for slot, owner in slots.items() if not fits_a_format(frozenset((slot, timing.slot)))}
+        for port, offset, required in timing.ports:
+            for owner, other in self._ports.get((port, self._place(cycle + offset)), ()):
+                if required or other:
+                    owners.add(owner)
+        return owners
+
+    def take(self, timing: OperationTiming, cycle: int, owner: int = 0) -> None:
         """Reserve what the operation needs."""
-        place = self._place(cycle)
-        self._slots[place] = self._slots[place] | {timing.slot}
+        self._slots[self._place(cycle)][timing.slot] = owner
         for port, offset, required in timing.ports:
-            self._ports[(port, self._place(cycle + offset))].append(required)
+            self._ports[(port, self._place(cycle + offset))].append((owner, required))
 
-    def release(self, timing: OperationTiming, cycle: int) -> None:
+    def release(self, timing: OperationTiming, cycle: int, owner: int = 0) -> None:
         """Undo `take`."""
-        place = self._place(cycle)
-        self._slots[place] = self._slots[place] - {timing.slot}
+        del self._slots[self._place(cycle)][timing.slot]
         for port, offset, required in timing.ports:
-            self._ports[(port, self._place(cycle + offset))].remove(required)
+            self._ports[(port, self._place(cycle + offset))].remove((owner, required))

@@ -19,6 +19,7 @@ from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSe
 from xattn.errors import XattnError
 from xattn.isa.timing import DELAY_SLOTS
 
+_WORTHWHILE = 0.75  # of an iteration's length: an interval above it is not worth a prologue and an epilogue
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
 
 
@@ -26,28 +27,25 @@ _LONGEST = 4096  # cycles; a section that needs more is a defect of the schedule
 class Policy:
     """How to schedule.
 
-    pipeline: overlap the iterations of hardware loops.
-    early: a register is taken from the issue of a write on; else an old value may be read while a new one is under way.
+    pipeline: overlap the iterations of hardware loops. There an old value may be read while a new one is under way;
+    elsewhere a register is taken from the issue of a write on.
     window: place straight code in program order, each operation at most so many places ahead; fewer values are alive.
     """
 
-    pipeline: bool = True
-    early: bool = True
+    pipeline: bool = False
     window: int | None = None
 
 
 def schedule_section(section: Section, policy: Policy) -> ScheduledSection:
     """Schedule one section."""
     if section.loop is not None:
-        graph = build_graph(section.operations, section.loop, policy.early)
-        straight = _schedule_iteration(section, graph, policy.window)
-        pipelined = _pipeline(section, graph, straight) if policy.pipeline else None
-        return pipelined or straight
+        straight = _schedule_iteration(section, policy.window)
+        return (_pipeline(section, straight) if policy.pipeline else None) or straight
     operations = list(section.operations)
     count = len(operations)
     if section.branch is not None:
         operations.append(section.branch)
-    graph = build_graph(operations, None, policy.early)
+    graph = build_graph(operations, early=True)
     cycles, choices = _place_all(graph, count, policy.window)
     scheduled = StraightSection(section, graph, cycles, choices, 0)
     scheduled.lengthen(scheduled.drained)
@@ -56,10 +54,13 @@ def schedule_section(section: Section, policy: Policy) -> ScheduledSection:
     return scheduled
 
 
-def _pipeline(section: Section, graph: Graph, straight: StraightSection) -> PipelinedLoop | None:
+def _pipeline(section: Section, straight: StraightSection) -> PipelinedLoop | None:
     """The overlapped loop, when there is one that ends sooner."""
     assert section.loop is not None
-    found = modulo_schedule(graph, straight.length)
+    if section.loop.trips < 2:
+        return None
+    graph = build_graph(section.operations, section.loop)
+    found = modulo_schedule(graph, int(straight.length * _WORTHWHILE))
     if found is None or found.stages > section.loop.trips:
         return None
     pipelined = PipelinedLoop(section, graph, found)
@@ -142,8 +143,9 @@ def _place_branch(scheduled: StraightSection) -> None:
     scheduled.length = scheduled.cycles[node] + 1 + DELAY_SLOTS
 
 
-def _schedule_iteration(section: Section, graph: Graph, window: int | None) -> StraightSection:
+def _schedule_iteration(section: Section, window: int | None) -> StraightSection:
     """One iteration after another without overlap, in the shortest length that lets the next one start right after."""
+    graph = build_graph(section.operations, section.loop, early=True)
     cycles, choices = _place_all(graph, len(graph.operations), window)
     scheduled = StraightSection(section, graph, cycles, choices, max([1, *(cycle + 1 for cycle in cycles)]))
     while not _repeats(scheduled):

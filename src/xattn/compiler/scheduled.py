@@ -27,11 +27,12 @@ class Issue:
 
 
 class ScheduledSection(ABC):
-    """A section with its schedule. `early` holds: a register counts as taken as soon as a write to it is issued."""
+    """A section with its schedule. `early`: a register counts as taken as soon as a write to it is issued."""
 
     section: Section
     graph: Graph
     length: int
+    early: bool = True
     loop_first: int = 0  # bundles of a hardware loop within the section
     loop_last: int = 0
 
@@ -41,7 +42,7 @@ class ScheduledSection(ABC):
         """Everything that is issued, in no particular order."""
 
     @abstractmethod
-    def spans(self, live_in: set[Location], live_out: set[Location], early: bool) -> Iterator[Span]:
+    def spans(self, live_in: set[Location], live_out: set[Location]) -> Iterator[Span]:
         """When storage leaves hold values, in cycles of the section."""
 
     @property
@@ -97,10 +98,10 @@ class StraightSection(ScheduledSection):
         self.cycles = [cycle + cycles for cycle in self.cycles]
         self.length += cycles
 
-    def spans(self, live_in: set[Location], live_out: set[Location], early: bool) -> Iterator[Span]:
+    def spans(self, live_in: set[Location], live_out: set[Location]) -> Iterator[Span]:
         """From the section's start or the write, to the last read or the section's end."""
         end = self.length - 1
-        for location, first, last, _, is_last in versions(self.graph, self.cycles, self.choices, live_in, early):
+        for location, first, last, _, is_last in versions(self.graph, self.cycles, self.choices, live_in, self.early):
             stays = is_last and location in live_out
             yield location, min(first, end), end if stays else min(max(first, last), end)
 
@@ -110,7 +111,7 @@ class PipelinedLoop(ScheduledSection):
 
     def __init__(self, section: Section, graph: Graph, schedule: ModuloSchedule) -> None:
         assert section.loop is not None
-        self.section, self.graph, self.schedule = section, graph, schedule
+        self.section, self.graph, self.schedule, self.early = section, graph, schedule, False
         self.ahead = schedule.stages - 1  # iterations that start before the loop proper
         self.rounds = section.loop.trips - self.ahead
         interval = schedule.interval
@@ -131,11 +132,11 @@ class PipelinedLoop(ScheduledSection):
                 found.append(Issue(at, operation, operation.choices[choice], timings[choice]))
         return found
 
-    def spans(self, live_in: set[Location], live_out: set[Location], early: bool) -> Iterator[Span]:
+    def spans(self, live_in: set[Location], live_out: set[Location]) -> Iterator[Span]:
         """Values of one iteration, repeated for all that are under way; carried values stay throughout."""
         end = self.length - 1
         for location, first, last, outside, is_last in versions(
-            self.graph, self.schedule.cycles, self.schedule.choices, set(live_in), early
+            self.graph, self.schedule.cycles, self.schedule.choices, set(live_in), self.early
         ):
             if outside or location in live_in or (is_last and location in live_out):
                 yield location, 0, end
