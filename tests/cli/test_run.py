@@ -229,7 +229,7 @@ def test_objects_and_other_files_are_refused(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "p.o"
     path.write_bytes(write_object(CODE))
     assert run(path, "--call", "add2") == 2
-    assert "a relocatable object; link it to an executable first" in capsys.readouterr().err
+    assert "a relocatable object; make an executable of it first (xattn link)" in capsys.readouterr().err
     path.write_bytes(b"\x7fELF")
     assert run(path) == 2
     assert "too few for an ELF header" in capsys.readouterr().err

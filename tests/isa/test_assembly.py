@@ -214,6 +214,14 @@ def test_symbols_that_cannot_be_labels_are_left_out() -> None:
     assert labels == [(), ("fine",)]
 
 
+def test_a_branch_to_a_symbol_that_is_no_fetch_address_keeps_its_number() -> None:
+    """The assembler takes labels as branch targets only at multiples of 16, so a name there would not assemble."""
+    code = assemble("j #6\nnop*5")
+    text = disassemble(code, 0, {"odd": 6, "even": 0})
+    assert "j #6\nodd:" in text and "even:" in text
+    assert assemble(text) == code
+
+
 def test_references_say_what_an_object_must_relocate() -> None:
     program = assemble_program(".extern far\nhere: jl #far\n  movxm p0, #far + 8; nopb\n  j #here\n nop*5")
     assert [(r.address, r.slot, r.symbol, r.addend) for r in program.references] == [

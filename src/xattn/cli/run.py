@@ -92,7 +92,7 @@ def run(
 
     image = load_elf(file)
     if image.is_object:
-        raise InputError(f"{file}: a relocatable object; link it to an executable first")
+        raise InputError(f"{file}: a relocatable object; make an executable of it first (xattn link)")
     job = _job(image, call, arg or [], load or [], dump or [], sp, stack)
     core = _prepare(image, job, locks, strict, _severities(severity or []))
     problem = None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xattn.isa.disassembly import disassemble, disassemble_bundles
     from xattn.isa.elf import ElfImage, load_elf, read_elf
     from xattn.isa.elf_writer import write_elf, write_executable, write_object
+    from xattn.isa.linker import link
     from xattn.isa.table import InstructionTable, instruction_table
     from xattn.isa.timing import timing_of
 
@@ -23,6 +24,7 @@ _HOMES = {
     "disassembly": ("disassemble", "disassemble_bundles"),
     "elf": ("ElfImage", "load_elf", "read_elf"),
     "elf_writer": ("write_elf", "write_executable", "write_object"),
+    "linker": ("link",),
     "table": ("InstructionTable", "instruction_table"),
     "timing": ("timing_of",),
 }
@@ -41,6 +43,7 @@ __all__ = [
     "disassemble",
     "disassemble_bundles",
     "instruction_table",
+    "link",
     "load_elf",
     "read_elf",
     "timing_of",
