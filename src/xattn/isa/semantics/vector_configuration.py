@@ -2,9 +2,9 @@
 
 A product is given by its terms: accumulator lane l gets the sum over k of x[left(l, k)] * y[right(l, k)]. What is known
 of the shapes comes from two places. The public intrinsics (llvm-aie, `aiev2_vmult.h`) give most of them a name such as
-`mul_4x8_8x8` or `mul_conv_32x8`; and in recorded outputs of a Phoenix core that ran random configuration words, each
-shape marked `recorded` below explains every lane of every point, and those of `_NO_PRODUCT` were recorded to add
-nothing. Everything else is refused.
+`mul_4x8_8x8` or `mul_conv_32x8`. And a Phoenix core was recorded running random configuration words: the shapes marked
+`recorded` below explain every lane of every such point, and those of `_NO_PRODUCT` were recorded to add nothing.
+Everything else is refused.
 
 Which bit of `term_signs` belongs to which terms is public for complex numbers only (OP_TERM_NEG_COMPLEX... in llvm-aie);
 for the other recorded shapes it is the simplest order that explains the recordings, which hold one to three masks each.
