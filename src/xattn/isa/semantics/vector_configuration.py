@@ -6,7 +6,7 @@ of the shapes comes from two places. The public intrinsics (llvm-aie, `aiev2_vmu
 `recorded` below explain every lane of every such point, and those of `_NO_PRODUCT` were recorded to add nothing.
 Everything else is refused.
 
-Which bit of `term_signs` belongs to which terms is public for complex numbers only (OP_TERM_NEG_COMPLEX... in llvm-aie);
+Which bit of `term_signs` belongs to which terms is public for complex numbers only (llvm-aie, OP_TERM_NEG_COMPLEX);
 for the other recorded shapes it is the simplest order that explains the recordings, which hold one to three masks each.
 """
 
