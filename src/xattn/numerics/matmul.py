@@ -68,7 +68,7 @@ def _chunked(
     """Sum the exact products of slices of K no longer than `chunk`."""
     depth = a.shape[-1]
     try:
-        total = np.matmul(a[..., :chunk].astype(via), b[..., :chunk, :].astype(via)).astype(out)
+        total: IntArray = np.matmul(a[..., :chunk].astype(via), b[..., :chunk, :].astype(via)).astype(out)
     except ValueError as error:
         raise InputError(f"leading axes {a.shape[:-2]} and {b.shape[:-2]} do not broadcast: make them equal") from error
     for start in range(chunk, depth, chunk):

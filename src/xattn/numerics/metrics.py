@@ -37,19 +37,21 @@ def relative_l2(actual: NDArray[Any], reference: NDArray[Any]) -> float:
     A zero reference gives 0 for a zero error and infinity for any other.
     """
     x, y = _flat_pair(actual, reference)
-    return float(_ratio(np.linalg.norm(x - y)[np.newaxis], np.linalg.norm(y)[np.newaxis])[0])
+    return _ratio(float(np.linalg.norm(x - y)), float(np.linalg.norm(y)))
 
 
 def relative_l2_rows(actual: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
     """Return the relative L2 error of each row: `[..., tokens, dim]` -> `[..., tokens]`; zero rows as `relative_l2`."""
     x, y = _pair(actual, reference)
-    return _ratio(np.linalg.norm(x - y, axis=-1), np.linalg.norm(y, axis=-1))
+    error, size = np.linalg.norm(x - y, axis=-1), np.linalg.norm(y, axis=-1)
+    zero = size == 0
+    return np.where(zero, np.where(error == 0, 0.0, np.inf), error / np.where(zero, 1.0, size))
 
 
 def relative_l1(actual: NDArray[Any], reference: NDArray[Any]) -> float:
     """Return `mean |actual - reference| / mean |reference|`; a zero reference as in `relative_l2`."""
     x, y = _flat_pair(actual, reference)
-    return float(_ratio(np.abs(x - y).sum()[np.newaxis], np.abs(y).sum()[np.newaxis])[0])
+    return _ratio(float(np.abs(x - y).sum()), float(np.abs(y).sum()))
 
 
 def mean_abs_error(actual: NDArray[Any], reference: NDArray[Any]) -> float:
@@ -93,8 +95,8 @@ def kl_divergence(actual: NDArray[Any], reference: NDArray[Any]) -> float:
     """Return the mean over rows of `KL(reference || actual)` in nats, for weights `[..., keys]`.
 
     Rows are normalised to 1 first, so integer weights can be passed. A weight of 0 where the reference has mass would
-    give infinity; it counts as 1e-12 of its row, about 27.6 nats for each unit of lost mass. Zero rows of `actual` count as
-    uniform, zero rows of `reference` as an error of 0.
+    give infinity; it counts as 1e-12 of its row, about 27.6 nats for each unit of lost mass. Zero rows of `actual`
+    count as uniform, zero rows of `reference` as an error of 0.
 
     Raises:
         InputError: negative weights.
@@ -164,9 +166,10 @@ def _flat_pair(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[n
     return x.reshape(-1), y.reshape(-1)
 
 
-def _ratio(error: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
-    zero = size == 0
-    return np.where(zero, np.where(error == 0, 0.0, np.inf), error / np.where(zero, 1.0, size))
+def _ratio(error: float, size: float) -> float:
+    if size == 0:
+        return 0.0 if error == 0 else float("inf")
+    return error / size
 
 
 def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:

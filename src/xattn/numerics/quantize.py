@@ -34,8 +34,8 @@ class Quantized:
         return self.values * self.scale
 
 
-def absmax_scale(x: NDArray[Any], per: Granularity = "head") -> NDArray[np.float64]:
-    """Return `max |x| / 127` of each group, with the reduced axes kept as 1.
+def absmax(x: NDArray[Any], per: Granularity = "head") -> NDArray[np.float64]:
+    """Return `max |x|` of each group, with the reduced axes kept as 1.
 
     Args:
         x: `[..., tokens, dim]` floats.
@@ -48,8 +48,14 @@ def absmax_scale(x: NDArray[Any], per: Granularity = "head") -> NDArray[np.float
         raise InputError(f"per is {per!r}, expected one of {', '.join(get_args(Granularity))}")
     require_matrix("x", x)
     require_finite("x", x)
-    largest = np.abs(x).max(axis=_AXES[per], keepdims=True).astype(np.float64)
-    return np.where(largest > 0, largest, QMAX) / QMAX
+    largest: NDArray[np.float64] = np.abs(x.astype(np.float64)).max(axis=_AXES[per], keepdims=True)
+    return largest
+
+
+def absmax_scale(x: NDArray[Any], per: Granularity = "head") -> NDArray[np.float64]:
+    """Return `max |x| / 127` of each group, 1 where all of it is 0; shape, arguments and errors as in `absmax`."""
+    scale = absmax(x, per) / QMAX
+    return np.where(scale > 0, scale, 1.0)
 
 
 def quantize(x: NDArray[Any], per: Granularity = "head", scale: ArrayLike | None = None) -> Quantized:

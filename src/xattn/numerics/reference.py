@@ -32,7 +32,7 @@ def logits(
         InputError: a mask of the wrong shape.
     """
     factor = q.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = np.matmul(q.astype(np.float64) * factor, k.astype(np.float64).swapaxes(-1, -2))
+    scores: NDArray[np.float64] = np.matmul(q.astype(np.float64) * factor, k.astype(np.float64).swapaxes(-1, -2))
     queries, keys = scores.shape[-2:]
     if key_mask is not None:
         if key_mask.dtype != np.bool_ or key_mask.shape[-1:] != (keys,):
@@ -93,4 +93,5 @@ def attention(
     for name, array in (("q", q), ("k", k), ("v", v)):
         require_finite(name, array)
     weights = attention_weights(q, k, scaling=scaling, key_mask=key_mask, causal=causal)
-    return np.matmul(weights, v.astype(np.float64))
+    output: NDArray[np.float64] = np.matmul(weights, v.astype(np.float64))
+    return output

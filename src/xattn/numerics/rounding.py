@@ -37,7 +37,8 @@ def shift_right(
     if (amount < 0).any():
         raise InputError(f"shift is {int(amount.min())}, expected 0 or more")
     if rounding == "floor":
-        return x >> amount
+        floored: NDArray[np.signedinteger[Any]] = x >> amount
+        return floored
     wide = x.astype(np.int64)
     floor = wide >> amount
     # Twice the remainder against the divisor tells below, at and above the tie without a special case for shift 0.
@@ -45,19 +46,21 @@ def shift_right(
     divisor = np.int64(1) << amount.astype(np.int64)
     tie_up = {"half_up": np.True_, "half_even": (floor & 1) == 1, "half_away": wide > 0}[rounding]
     up = (twice_rest > divisor) | ((twice_rest == divisor) & tie_up)
-    return (floor + up).astype(x.dtype)
+    rounded: NDArray[np.signedinteger[Any]] = (floor + up).astype(x.dtype)
+    return rounded
 
 
 def saturate(x: NDArray[np.signedinteger[Any]], dtype: type[np.int8] | type[np.int16]) -> NDArray[Any]:
     """Clamp to the range of `dtype` and convert."""
     info = np.iinfo(dtype)
-    return np.clip(x, info.min, info.max).astype(dtype)
+    clamped: NDArray[Any] = np.clip(x, info.min, info.max).astype(dtype)
+    return clamped
 
 
 def divide_half_away(
     numerator: NDArray[np.signedinteger[Any]], denominator: NDArray[np.signedinteger[Any]]
 ) -> NDArray[np.int64]:
-    """Divide by positive integers, to the nearest, ties away from zero: symmetric, so that -x gives minus x's result."""
+    """Divide by positive integers, to the nearest, ties away from zero, so that -x gives minus the result of x."""
     top = numerator.astype(np.int64)
     bottom = denominator.astype(np.int64)
     magnitude = (2 * np.abs(top) + bottom) // (2 * bottom)

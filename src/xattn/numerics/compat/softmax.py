@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xattn.errors import InputError
 from xattn.numerics.checks import require_dtype
 from xattn.numerics.lut import INDEX_OFFSET, exp_table
 
@@ -27,7 +28,7 @@ def weights_v0(scores: NDArray[np.int8]) -> NDArray[np.int8]:
 
     `x = clamp(s - max, -64, 0)`, `e = max(0, 64 + x + floor(x^2 / 128))`, `w = min(127, floor(127 e / sum e))`.
     """
-    x = np.maximum(_below_maximum(scores), -64)
+    x = np.maximum(_below_maximum(scores, np.int8), -64)
     return _floor_weights(np.maximum(0, 64 + x + ((x * x) >> 7)))
 
 
@@ -37,12 +38,13 @@ def weights_v1(scores: NDArray[np.int8]) -> NDArray[np.int8]:
     `x = clamp(s - max, -127, 0)`; e = 1 up to -80, `floor(65536 / (256 - 4x))` up to -40, else
     `max(1, 256 + 8x + (((x^2) >> 5) >> 1))`; `w = clamp(floor((127 e + floor(sum / 2)) / sum), 0, 127)`.
     """
-    x = np.maximum(_below_maximum(scores), -127)
+    x = np.maximum(_below_maximum(scores, np.int8), -127)
     near = np.maximum(1, 256 + 8 * x + (((x * x) >> 5) >> 1))
     middle = 65536 // (256 - 4 * x)
     e = np.where(x <= -80, 1, np.where(x <= -40, middle, near))
     total = e.sum(axis=-1, keepdims=True)
-    return np.clip((WEIGHT_ONE * e + total // 2) // total, 0, WEIGHT_ONE).astype(np.int8)
+    weights: NDArray[np.int8] = np.clip((WEIGHT_ONE * e + total // 2) // total, 0, WEIGHT_ONE).astype(np.int8)
+    return weights
 
 
 def weights_v3(scores: NDArray[np.int32]) -> NDArray[np.int8]:
@@ -51,11 +53,11 @@ def weights_v3(scores: NDArray[np.int32]) -> NDArray[np.int8]:
     `x = clamp((s - max) >> 8, -127, 0)`, `e = max(1, floor(2^20 exp(x)))`,
     `w = min(127, floor((e >> 10) * 127 / max(1, sum e >> 10)))`: seven non-zero levels of e survive the `>> 10`.
     """
-    require_dtype("scores", scores, [np.int32])
-    x = np.clip(_below_maximum(scores) >> 8, -127, 0)
+    x = np.clip(_below_maximum(scores, np.int32) >> 8, -127, 0)
     e = _V3_TABLE[-x]
     total = np.maximum(1, e.sum(axis=-1, keepdims=True) >> 10)
-    return np.minimum(WEIGHT_ONE, (e >> 10) * WEIGHT_ONE // total).astype(np.int8)
+    weights: NDArray[np.int8] = np.minimum(WEIGHT_ONE, (e >> 10) * WEIGHT_ONE // total).astype(np.int8)
+    return weights
 
 
 def weights_lut(scores: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -63,17 +65,21 @@ def weights_lut(scores: NDArray[np.int8]) -> NDArray[np.int8]:
 
     The table is `xattn.numerics.lut.exp_table()` with its default scale.
     """
-    x = np.maximum(_below_maximum(scores), -INDEX_OFFSET)
+    x = np.maximum(_below_maximum(scores, np.int8), -INDEX_OFFSET)
     return _floor_weights(_SEED_TABLE[x + INDEX_OFFSET])
 
 
-def _below_maximum(scores: NDArray[Any]) -> NDArray[np.int64]:
+def _below_maximum(scores: NDArray[Any], dtype: type[np.int8] | type[np.int32]) -> NDArray[np.int64]:
     """Subtract each row's maximum; int64, so that neither int8 nor int32 scores wrap."""
-    require_dtype("scores", scores, [np.int8, np.int32])
+    require_dtype("scores", scores, [dtype])
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise InputError(f"scores have shape {scores.shape}, expected [..., keys] with at least one key")
     wide = scores.astype(np.int64)
-    return wide - wide.max(axis=-1, keepdims=True)
+    top: NDArray[np.int64] = wide.max(axis=-1, keepdims=True)
+    return wide - top
 
 
 def _floor_weights(e: NDArray[np.int64]) -> NDArray[np.int8]:
     total = e.sum(axis=-1, keepdims=True)
-    return np.minimum(WEIGHT_ONE, WEIGHT_ONE * e // total).astype(np.int8)
+    weights: NDArray[np.int8] = np.minimum(WEIGHT_ONE, WEIGHT_ONE * e // total).astype(np.int8)
+    return weights

@@ -23,7 +23,7 @@ OUTPUT_SHIFT = 7
 
 
 def scores_clamped(q: NDArray[np.int8], k: NDArray[np.int8], shift: int = DEFAULT_SHIFT) -> NDArray[np.int8]:
-    """Compute `clamp(dot >> shift, -128, 127)`: Q `[..., queries, dim]`, K `[..., keys, dim]` -> `[..., queries, keys]`.
+    """Compute `clamp(dot >> shift, -128, 127)` in int8: Q, K `[..., tokens, dim]` -> `[..., queries, keys]`.
 
     The score stage of v0, v1 and the LUT model. Random int8 data saturate it nearly everywhere.
     """
@@ -31,7 +31,7 @@ def scores_clamped(q: NDArray[np.int8], k: NDArray[np.int8], shift: int = DEFAUL
 
 
 def scores_wide(q: NDArray[np.int8], k: NDArray[np.int8], shift: int = DEFAULT_SHIFT) -> NDArray[np.int32]:
-    """Compute `dot >> shift` in int32: Q `[..., queries, dim]`, K `[..., keys, dim]` -> `[..., queries, keys]`.
+    """Compute `dot >> shift` in int32: Q, K `[..., tokens, dim]` -> `[..., queries, keys]`.
 
     The score stage of v3.
 

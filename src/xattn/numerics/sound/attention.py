@@ -19,7 +19,8 @@ from xattn.numerics.sound.block import (
     init_state,
     process_block,
 )
-from xattn.numerics.sound.operands import SoundOperands, quantize_operands
+from xattn.numerics.sound.operands import Share, SoundOperands, quantize_operands
+from xattn.numerics.sound.steps import MAX_REFERENCE, MIN_REFERENCE
 
 Order: TypeAlias = Literal["natural", "diagonal"]
 """Key blocks 0, 1, 2, ... for every query block, or from the query block's own one on, cyclically."""
@@ -49,16 +50,13 @@ def to_blocks(x: NDArray[Any]) -> NDArray[Any]:
     return x.reshape(*x.shape[:-2], -1, BLOCK, dim)
 
 
-def attend(
-    operands: SoundOperands, *, order: Order = "natural", options: SoundOptions = DEFAULT_OPTIONS
-) -> SoundState:
+def attend(operands: SoundOperands, *, order: Order = "natural", options: SoundOptions = DEFAULT_OPTIONS) -> SoundState:
     """Run every key block of every query block; the state's rows are the queries, `[..., queries]`.
 
     All heads and query blocks take one step at a time together, so that memory stays at `heads * queries * 64` scores.
 
     Raises:
-        InputError: more keys than int32 accumulators hold (65,793), or scores too low to be told apart (see
-            `attention_sound`).
+        InputError: more keys than int32 accumulators hold (65,793).
     """
     queries, keys = operands.q.shape[-2], operands.k.shape[-2]
     if keys > MAX_KEYS:
@@ -101,6 +99,7 @@ def attention_sound(
     scaling: float | None = None,
     order: Order = "natural",
     options: SoundOptions = DEFAULT_OPTIONS,
+    share: Share = "channel",
     smooth_k: bool = False,
 ) -> NDArray[np.float64]:
     """Attend in int8: floats `[..., tokens, dim]` in, floats out.
@@ -112,13 +111,28 @@ def attention_sound(
         scaling: factor of the dot products; None means `1 / sqrt(dim)`. Whisper multiplies Q by it beforehand: pass 1.
         order: in which the key blocks are taken.
         options: see `SoundOptions`.
+        share: what shares the scales of Q and K, see `quantize_operands`.
         smooth_k: subtract K's mean over the keys before quantizing.
 
     Returns:
         `[..., queries, width]` float64.
 
     Raises:
-        InputError: shapes that do not fit together, NaN or infinity, or too many keys.
+        InputError: shapes that do not fit together, NaN or infinity, too many keys, or a row whose largest logit is
+            beyond -129 or 255 octaves (-89 and 177 nats), where int16 scores cannot tell its keys apart.
     """
-    operands = quantize_operands(q, k, v, scaling=scaling, smooth_k=smooth_k)
-    return finish(attend(operands, order=order, options=options)) * operands.v_scale
+    operands = quantize_operands(q, k, v, scaling=scaling, share=share, smooth_k=smooth_k)
+    state = attend(operands, order=order, options=options)
+    _require_in_range(state)
+    return finish(state) * operands.v_scale
+
+
+def _require_in_range(state: SoundState) -> None:
+    """Refuse rows whose maximum lies at either end of what a reference can be."""
+    low = int((state.reference <= MIN_REFERENCE).sum())
+    high = int((state.reference >= MAX_REFERENCE).sum())
+    if low or high:
+        raise InputError(
+            f"{low} rows have no logit above -89 and {high} have one above 177, of {state.reference.size} rows: "
+            "int16 scores cannot tell their keys apart; subtract K's mean (smooth_k) or check the scaling"
+        )

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from xattn.errors import InputError
 from xattn.numerics.checks import require_qkv_shapes
-from xattn.numerics.quantize import QMAX, quantize
+from xattn.numerics.quantize import QMAX, absmax, quantize
 from xattn.numerics.sound.steps import OCTAVE
 
 MAX_SHIFT = 31
+MIN_SHIFT = -16
+"""One unit of a dot product then saturates the scores."""
+
+_TINY = 2.0**-200
 _RANGE_FLOOR = 2.0**-20
 
 Share: TypeAlias = Literal["channel", "head"]
@@ -64,14 +68,18 @@ def power_of_two_scales(
         products must be shifted left).
 
     Raises:
-        InputError: `scaling` is not a positive finite number.
+        InputError: `scaling` is not a positive finite number, or the shift would be below -16.
     """
     if not (math.isfinite(scaling) and scaling > 0):
         raise InputError(f"scaling is {scaling}, expected a positive finite number")
-    smallest = (q_range * k_range).max(axis=(-2, -1), keepdims=True) / QMAX**2
     octaves = scaling * math.log2(math.e) * OCTAVE
-    shift = np.floor(-np.log2(np.where(smallest > 0, smallest, 1.0) * octaves))
-    shift = np.minimum(shift, MAX_SHIFT)
+    smallest = (q_range * k_range).max(axis=(-2, -1), keepdims=True) / QMAX**2 * octaves
+    shift = np.minimum(np.floor(-np.log2(np.maximum(smallest, _TINY))), MAX_SHIFT)
+    if (shift < MIN_SHIFT).any():
+        raise InputError(
+            f"q and k reach {q_range.max():.3g} and {k_range.max():.3g}: their logits cannot be told apart in int8, "
+            "scale them down"
+        )
     product = np.exp2(-shift) / octaves
     # A channel without range never counts in a dot product; the floor only keeps its scales finite.
     q_floor, k_floor = (np.maximum(r, _RANGE_FLOOR * _top(r)) for r in (q_range, k_range))
@@ -101,18 +109,18 @@ def quantize_operands(
         v: `[..., keys, width]` floats.
         scaling: factor of the dot products; None means `1 / sqrt(dim)`. Whisper multiplies Q by it beforehand: pass 1.
         share: what shares the scales of Q and K; the shift is one a head either way.
-        smooth_k: subtract K's mean over the keys first. It changes no softmax, and helps where K's channels have offsets.
+        smooth_k: subtract K's mean over the keys first. It changes no softmax, and helps where K has large offsets.
 
     Raises:
         InputError: shapes that do not fit together, NaN or infinity.
     """
     require_qkv_shapes(q, k, v)
+    if share not in get_args(Share):
+        raise InputError(f"share is {share!r}, expected one of {', '.join(get_args(Share))}")
     if smooth_k:
         k = k - k.mean(axis=-2, keepdims=True)
     factor = q.shape[-1] ** -0.5 if scaling is None else scaling
-    axes = (-2,) if share == "channel" else (-2, -1)
-    q_range, k_range = (np.abs(x).max(axis=axes, keepdims=True).astype(np.float64) for x in (q, k))
-    q_scale, k_scale, shift = power_of_two_scales(q_range, k_range, factor)
+    q_scale, k_scale, shift = power_of_two_scales(absmax(q, share), absmax(k, share), factor)
     v_quantized = quantize(v, "channel")
     return SoundOperands(
         q=quantize(q, scale=q_scale).values,

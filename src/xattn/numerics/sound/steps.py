@@ -28,6 +28,9 @@ BIAS = 127 * OCTAVE
 MIN_REFERENCE = -32768 + BIAS
 """The lowest row reference, -16512 = -129 octaves: below it `reference - BIAS` would leave int16."""
 
+MAX_REFERENCE = 32768
+"""The highest row reference, above scores that saturate int16."""
+
 MASKED_SCORE = np.int16(-32768)
 """Stands for minus infinity: against any reference its weight is exactly 0."""
 
@@ -66,12 +69,16 @@ def mask_scores(s: NDArray[np.int16], key_mask: NDArray[np.bool_]) -> NDArray[np
 def block_reference(s: NDArray[np.int16]) -> NDArray[np.int32]:
     """Return the next higher whole octave above each row's maximum: `(max & ~127) + 128`, at least `MIN_REFERENCE`.
 
-    *Strictly* above: the largest weight stays below 1, so that its code never overflows 8 bits, dither
-    included. A whole octave: so that changing the reference is a shift. -> `[..., queries]` int32, multiples of 128 from
-    -16512 to 32768 (`reference - 128` and `reference - BIAS` fit int16).
+    *Strictly* above: the largest weight stays below 1, so that its code never overflows 8 bits, dither included. A
+    whole octave: so that changing the reference is a shift.
+
+    Returns:
+        `[..., queries]` int32, multiples of 128 from -16512 to 32768; `reference - 128` and `reference - BIAS` fit
+        int16.
     """
     top = s.max(axis=-1).astype(np.int32)
-    return np.maximum((top & ~(OCTAVE - 1)) + OCTAVE, MIN_REFERENCE)
+    reference: NDArray[np.int32] = np.maximum((top & ~(OCTAVE - 1)) + OCTAVE, MIN_REFERENCE)
+    return reference
 
 
 def subtrahend(reference: NDArray[np.int32]) -> NDArray[np.int16]:
@@ -85,7 +92,8 @@ def exponents(s: NDArray[np.int16], reference: NDArray[np.int32]) -> NDArray[np.
     From 0, the exact zero that clamps the tail, to BIAS - 1, just below 1.
     """
     difference = s.astype(np.int32) - subtrahend(reference)[..., np.newaxis]
-    return np.maximum(difference, 0).astype(np.int16)
+    d: NDArray[np.int16] = np.maximum(difference, 0).astype(np.int16)
+    return d
 
 
 def linear_exp2(d: NDArray[np.int16]) -> NDArray[np.uint16]:
@@ -94,7 +102,8 @@ def linear_exp2(d: NDArray[np.int16]) -> NDArray[np.uint16]:
     Sixteen octaves below 1 the weight is 0. Subnormal bits need no care: they are far below that.
     """
     value = (d.astype(np.uint32) << 16).view(np.float32)
-    return (value * np.float32(65536)).astype(np.uint16)
+    p16: NDArray[np.uint16] = (value * np.float32(65536)).astype(np.uint16)
+    return p16
 
 
 def narrow(p16: NDArray[np.uint16], dither: NDArray[np.uint8]) -> NDArray[np.uint8]:
