@@ -192,6 +192,10 @@ def test_table_says_what_the_recorded_facts_say(facts: Path) -> None:
         assert {bundle_size(low)} == {size for mask, value, size in rule if low & mask == value}
 
 
+# movx to a control register reads its scalar register; the recorded facts, after the public backend, call it written.
+READ_NOT_WRITTEN = {("MOVX_mvx_scl", "mRx")}
+
+
 def _same_formats(rows: list[dict]) -> None:  # type: ignore[type-arg]
     assert {row["name"] for row in rows} == set(TABLE.formats)
     for row in rows:
@@ -217,11 +221,16 @@ def _same_opcode(opcode: Opcode, row: dict) -> None:  # type: ignore[type-arg]
         assert seen == (memory["kind"], memory["bytes"], memory["mode"], memory.get("space")), opcode
     assert len(opcode.operands) == len(row["operands"])
     for operand, wanted in zip(opcode.operands, row["operands"], strict=True):
-        _same_operand(operand, wanted)
+        _same_operand(opcode, operand, wanted)
 
 
-def _same_operand(operand: Operand, row: dict) -> None:  # type: ignore[type-arg]
-    assert (operand.name, operand.is_def) == (row["name"], row["role"] == "def")
+# The record calls the source of "movx crX, rN" a definition; it is read.
+CORRECTED = {("MOVX_mvx_scl", "mRx")}
+
+
+def _same_operand(opcode: Opcode, operand: Operand, row: dict) -> None:  # type: ignore[type-arg]
+    is_def = (row["role"] == "def") != ((opcode.name, operand.name) in CORRECTED)
+    assert (operand.name, operand.is_def) == (row["name"], is_def)
     if row["kind"] != "fixed_reg":  # of a fixed register, both operands name it: no need to tie them
         assert operand.tied_to == row.get("tied_to")
     assert sorted(operand.segments) == sorted(tuple(segment) for segment in row.get("segs", []))
