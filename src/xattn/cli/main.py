@@ -19,7 +19,7 @@ COMMANDS = {
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
-    "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax, as text or as a C header."),
+    "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
 }
 
