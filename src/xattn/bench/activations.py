@@ -31,9 +31,10 @@ class Activations:
     source: str
     """"speech" or "synthetic"."""
     description: str
-    """What the activations are, for the report's header."""
+    """What made the activations, for the report's header: the model and its weights, or the random numbers."""
     model: str | None = None
     clip: str | None = None
+    clip_seconds: float | None = None
     layer: int | None = None
     head: int | None = None
     seed: int | None = None
@@ -47,7 +48,7 @@ def synthetic_activations(seed: int) -> Activations:
     generator = np.random.default_rng(seed)
     shape = (HEAD_TOKENS, HEAD_WIDTH)
     q, k, v = (generator.normal(0, _DEVIATIONS[name], shape).astype(np.float32) for name in "qkv")
-    description = f"synthetic activations (normal random numbers as large as Whisper tiny.en's), seed {seed}"
+    description = f"none: SYNTHETIC activations, normal random numbers as large as Whisper tiny.en's, seed {seed}"
     return Activations(q, k, v, "synthetic", description, seed=seed)
 
 
@@ -87,6 +88,10 @@ def cut_tile(activations: Activations, first: int, tokens: int, width: int) -> T
 def another_first(activations: Activations, first: int, tokens: int) -> int:
     """Where the tokens of a second, different tile start: behind the first tile, or before it at the head's end."""
     available = activations.q.shape[0]
-    if available < 2 * tokens:
-        raise InputError(f"the head has {available} tokens; two different tiles of {tokens} are needed")
-    return first + tokens if first + 2 * tokens <= available else first - tokens
+    if first + 2 * tokens <= available:
+        return first + tokens
+    if first >= tokens:
+        return first - tokens
+    raise InputError(
+        f"no second tile of {tokens} tokens fits beside the one at token {first}: the head has {available} tokens"
+    )

@@ -15,6 +15,7 @@ class InputRecord(msgspec.Struct, kw_only=True):
     description: str
     model: str | None
     clip: str | None
+    clip_seconds: float | None
     layer: int | None
     head: int | None
     seed: int | None

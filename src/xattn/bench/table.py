@@ -30,17 +30,18 @@ def header_lines(record: BenchRecord) -> list[str]:
     """What was run: activations, tile, arithmetic, and what cycles and times are."""
     tile = record.input
     lines = [
-        tile.description,
-        f"{_place(tile)}, {tile.tokens}×{tile.width} tile attending to itself; Q, K, V in int8, one scale a head each; "
-        f"scores >> {tile.shift}",
-        f"cycles are {record.cycles_are}; µs = cycles / {_clock(record.clock_hz)}; nothing ran on an NPU",
+        f"model   {tile.description}",
+        f"input   {_place(tile)}",
+        f"tile    {tile.tokens}×{tile.width}, attending to itself; Q, K, V int8 with one scale a head each; "
+        f"scores shifted right by {tile.shift}",
+        f"cycles  {record.cycles_are}; µs at {_clock(record.clock_hz)}; nothing ran on an NPU",
     ]
-    return lines + [f"note: {note}" for note in tile.notes]
+    return [*lines, *(f"note    {note}" for note in tile.notes), ""]
 
 
 def footer_lines(record: BenchRecord) -> list[str]:
     """What the columns and the recorded row mean, and what Amdahl's law leaves."""
-    lines = []
+    lines = [""]
     if any(kernel.exact for kernel in record.kernels):
         lines.append("exact: every element equals the integer model's, in two runs on this tile and one on another")
     lines.append("cosine, rel. L2: dequantized output against float attention on the original floats")
@@ -54,9 +55,10 @@ def footer_lines(record: BenchRecord) -> list[str]:
 
 
 def _place(tile: InputRecord) -> str:
-    last = tile.first_token + tile.tokens - 1
-    tokens = f"tokens {tile.first_token}–{last} of {tile.head_tokens:,}"
-    return tokens if tile.layer is None else f"encoder layer {tile.layer}, head {tile.head}, {tokens}"
+    tokens = f"tokens {tile.first_token}–{tile.first_token + tile.tokens - 1} of {tile.head_tokens:,}"
+    if tile.clip is None:
+        return tokens
+    return f"{tile.clip} ({tile.clip_seconds:.1f} s), encoder layer {tile.layer}, head {tile.head}, {tokens}"
 
 
 def _clock(hertz: float) -> str:
