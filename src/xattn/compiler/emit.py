@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xattn.compiler.ir import Choice, Label, LowHalf, Part, Reference, VirtualRegister
+from xattn.compiler.ir import Choice, Label, LowHalf, Operation, Part, Reference, VirtualRegister
 from xattn.compiler.scheduled import ScheduledSection, StraightSection
 from xattn.errors import XattnError
 from xattn.isa.codec import Bundle, Instruction, Value
@@ -30,6 +30,7 @@ class Emitted:
     bundles: tuple[Bundle, ...]
     labels: dict[str, int]
     lines: dict[tuple[int, str], int]  # (byte address, slot) -> line
+    operations: dict[tuple[int, str], Operation]  # (byte address, slot) -> what stands there
 
     @property
     def code(self) -> bytes:
@@ -52,15 +53,17 @@ def emit(sections: Sequence[ScheduledSection], registers: dict[VirtualRegister, 
         )
     bundles: list[Bundle] = []
     lines: dict[tuple[int, str], int] = {}
+    operations: dict[tuple[int, str], Operation] = {}
     for section in sections:
         by_cycle: list[list[Instruction]] = [[] for _ in range(section.length)]
         start = len(bundles)
         for issue in section.issues:
             instruction = _instruction(issue.choice, registers, labels)
             by_cycle[issue.cycle].append(instruction)
-            lines[((start + issue.cycle) * FETCH_BYTES, instruction.opcode.slot)] = issue.operation.line
+            place = ((start + issue.cycle) * FETCH_BYTES, instruction.opcode.slot)
+            lines[place], operations[place] = issue.operation.line, issue.operation
         bundles += [Bundle.of(instructions, _full_format(instructions)) for instructions in by_cycle]
-    return Emitted(tuple(bundles), labels, lines)
+    return Emitted(tuple(bundles), labels, lines, operations)
 
 
 def _full_format(instructions: Sequence[Instruction]) -> Format:
