@@ -1,7 +1,11 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# the plain evaluator of meanings, which the tests of the meanings keep
+sys.path.insert(0, str(Path(__file__).parents[1] / "isa" / "semantics"))
 
 
 @pytest.fixture(scope="session")

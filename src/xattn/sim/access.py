@@ -5,6 +5,7 @@ The functions are closures over one core's memory and lists, since they are call
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,7 @@ class MemoryPort:
         self.last_store = [0]
         self.load = {size: self._loader(size) for size in ALIGNMENT}
         self.store = {4: self._word_storer(), 16: self._lane_storer(16), 32: self._lane_storer(32)}
-        self._part_words: dict[Any, int] = {}
+        self._part_words: deque[int] = deque()  # words read for part-word stores under way, the oldest first
         self._late = _Late(self)
         self._late_part_word = _LatePartWord(self)
 
@@ -100,17 +101,22 @@ class MemoryPort:
         self.banks[slot].append(address | WIDE)
         self.ring[slot + 1].append((self._late, (address, site), value.copy(), -1))
 
-    def part_word_begin(self, address: int, now: int, end: int, site: Any) -> None:
+    def part_word_begin(self, address: int, now: int, end: int) -> None:
         """Read the word around a byte or half word that is to be stored in the cycle of `end`."""
         self.banks[now].append(address)
         self.banks[end].append(address)
         word = address & 0xFFFFC
-        self._part_words[site, address] = 0 if OUTSIDE in self.memory.map[word : word + 4] else self._number(word, 4)
+        outside = OUTSIDE in self.memory.map[word : word + 4]
+        self._part_words.append(0 if outside else self._number(word, 4))
 
     def part_word_end(self, address: int, size: int, value: int, slot: int, site: Any) -> None:
         """Put the part into its word and write that back, once the loads of this cycle are done."""
-        old = self._part_words.pop((site, address))
+        old = self._part_words.popleft()
         self.ring[slot].append((self._late_part_word, (address, size, old, site), value, -1))
+
+    def forget(self) -> None:
+        """Drop the part-word stores that are under way."""
+        self._part_words.clear()
 
     def undefine_last_store(self, size: int) -> None:
         """Mark what the last plain store wrote as undefined: it carried a register that holds no value."""

@@ -246,7 +246,7 @@ class _Writer:
         address = writer.named(store.address)
         distance = self.memory_cycles[1] - self.memory_cycles[0]
         function = self._core("part_word_begin")
-        writer.lines.append(f"{function}({address}, now, now + {distance}, {self._site()})")
+        writer.lines.append(f"{function}({address}, now, now + {distance})")
         return []
 
     def _store_ends(self, stage: int, writer: Expressions) -> list[str]:

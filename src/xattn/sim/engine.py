@@ -50,7 +50,8 @@ class Engine:
         self.banks = banks * 2
         self.port = MemoryPort(memory, self.banks, self.ring, undefined)
         self.track_undefined = undefined
-        self.in_flight = InFlight(self) if findings.watches(Kind.READ_IN_FLIGHT) else None
+        watches_pipeline = findings.watches(Kind.READ_IN_FLIGHT) or findings.watches(Kind.WRITE_CONFLICT)
+        self.in_flight = InFlight(self) if watches_pipeline else None
         self.watch_ports = findings.watches(Kind.PORT_CONFLICT)
         self.stack: tuple[int, int] | None = None
         self.trace: Trace | None = None
@@ -148,7 +149,8 @@ class Engine:
         SimulationError where the program cannot go on; registers and memory then hold what they held in that cycle.
         """
         self.stopped = False
-        self._busy = 0
+        if not self.track_undefined:
+            self.registers.undefined = 0
         end = self.cycle + limit
         self._delay = self._target = 0
         entry = self.entry = self.fetch(address, stop_at)
@@ -156,9 +158,12 @@ class Engine:
             while entry is not None and not self.stopped and self.cycle < end:
                 entry = self._run_some(entry, stop_at, end - self.cycle)
             self.drain()
-        except UnimplementedOpcodeError as error:
-            where = f" (in or before the bundle at {self.entry.address:#x})" if self.entry else ""
-            raise SimulationError(f"{error}{where}") from error
+        except BaseException as error:
+            self._abandon()
+            if isinstance(error, UnimplementedOpcodeError):
+                where = f" (in or before the bundle at {self.entry.address:#x})" if self.entry else ""
+                raise SimulationError(f"{error}{where}") from error
+            raise
         if entry is not None and not self.stopped:
             raise SimulationError(
                 f"still running after {limit} cycles, at {entry.address:#x}: an endless loop, or allow more cycles"
@@ -257,7 +262,16 @@ class Engine:
                 call(slot, args)
             self.later[slot].clear()
             self.banks[slot].clear()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Forget everything that is on its way."""
+        self._limit, self._ticks = self.now, iter(())
         self._busy = 0
+        self.port.forget()
+        for slots in (self.ring, self.later, self.banks):
+            for slot in slots:
+                slot.clear()
         if self.in_flight is not None:
             self.in_flight.clear()
 
@@ -317,9 +331,8 @@ class Engine:
         """A bundle reads registers that hold no value: carry that on where it only moves bits, else report it."""
         undefined = self.scalars[-1]
         for site in entry.sites:
-            for mask, access in site.early_reads:
-                if not undefined & mask:
-                    continue
+            reads = {mask: access for mask, access in site.early_reads if undefined & mask}
+            for mask, access in reads.items():
                 targets = site.carried.get(access.key)
                 if targets is not None:
                     site.spread(targets, now)

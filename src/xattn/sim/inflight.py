@@ -1,4 +1,4 @@
-"""Which results are on their way: finds reads that come too early and results that land in the wrong order.
+"""Which results are on their way: finds reads that come before them and results that land on each other.
 
 Only asked for when such reads are watched: the machine itself has no interlocks and simply gives the old value.
 """
@@ -37,6 +37,7 @@ class InFlight:
         self._pending: list[Pending] = []
         self._mask = 0
         self._next = NEVER  # when the first of them lands
+        self._reads = engine.findings.watches(Kind.READ_IN_FLIGHT)
         self._causes: dict[tuple[str, str, int, int], str] = {}
 
     def clear(self) -> None:
@@ -52,7 +53,7 @@ class InFlight:
         time = self._engine.now
         if time >= self._next:
             mask = self._land(time)
-        if mask & entry.all_reads:
+        if mask & entry.all_reads and self._reads:
             self._check_reads(entry, time)
         if mask & entry.all_writes:
             self._check_writes(entry, time)
@@ -94,7 +95,6 @@ class InFlight:
     def _check_writes(self, entry: Entry, time: int) -> None:
         for mask, access in entry.write_list:
             for pending in self._pending:
-                if mask & pending.mask and pending.lands >= time + access.cycle:
-                    order = "in the same cycle as" if pending.lands == time + access.cycle else "before"
-                    cause = f"writes {access.register.text} {order} the older result of {pending.entry.address:#x}"
+                if mask & pending.mask and pending.lands == time + access.cycle:
+                    cause = f"writes {access.register.text} in the same cycle as {pending.entry.address:#x} does"
                     self._engine.report(Kind.WRITE_CONFLICT, entry, cause)

@@ -63,7 +63,8 @@ def arbitrate(accesses: Sequence[int]) -> int:
 
 
 def _banks(access: int) -> int:
-    first = 1 << physical_bank(access & ~16)
+    window = access >> 16 & 15  # own memory and that of each neighbour have banks of their own
+    first = 1 << (8 * window + physical_bank(access & ~16))
     return 3 * first if access & WIDE else first << (access >> 4 & 1)
 
 
