@@ -121,7 +121,9 @@ def _activations(
             raise InputError(f"--seed {seed} has no effect on real activations: add --synthetic or leave it out")
         return speech_activations(source, None if audio is None else Path(audio), layer or 0, head or 0, progress)
     if asked:
-        raise InputError(f"{' and '.join(asked)} need Whisper weights, and none were found: {_HOW_TO_GET_THEM}")
+        raise InputError(
+            f"real activations ({', '.join(asked)}) need Whisper weights, and none were found: {_HOW_TO_GET_THEM}"
+        )
     return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
 
 
