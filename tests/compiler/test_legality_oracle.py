@@ -82,9 +82,7 @@ def some(least: int, most: int) -> st.SearchStrategy[list[Group]]:
 
 DEFINED = {"everything": ALL_REGISTERS, "little": frozenset({"r3", "r4", "lr", "SP", "p0", "r0", "s0", "r31"})}
 defined_sets = st.sampled_from(list(DEFINED))
-few_examples = settings(
-    deadline=None, max_examples=int(os.environ.get("N", "150")), suppress_health_check=list(HealthCheck)
-)
+few_examples = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 def agree(layout: Layout, paths: list[list[int]], defined: str, *, strict: bool, returns: bool) -> None:
