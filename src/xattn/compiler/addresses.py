@@ -25,6 +25,7 @@ from xattn.compiler.ir import (
     VirtualRegister,
 )
 from xattn.compiler.language.recorder import constant_choices
+from xattn.errors import InputError
 from xattn.isa.model import Immediate, Opcode, RegisterClass
 from xattn.isa.table import instruction_table
 
@@ -89,6 +90,7 @@ class _Addresses:
         assert isinstance(entry, Block)
         self.entry = entry
         self.modifiers: dict[tuple[Loop | None, int], VirtualRegister] = {}
+        self.counting: dict[tuple[Loop, tuple[int, ...]], VirtualRegister] = {}
         self.bases: dict[Array, VirtualRegister] = {}
 
     def assign(self) -> None:
@@ -132,25 +134,26 @@ class _Addresses:
 
     def _assign_group(self, group: _Group) -> None:
         pointer = VirtualRegister("p", f"{group.array.name}@{group.operations[0].line}")
-        home = next((loop for loop in group.path if group.terms.coefficient(loop)), None)
+        home = next((loop for loop in group.path if group.terms.moves_with(loop)), None)
         home = home or (group.path[-1] if group.path else None)
         self._set_before(home, group, pointer)
-        step = group.terms.coefficient(group.path[-1]) if group.path else 0
+        steps = group.terms.steps(group.path[-1]) if group.path else (0,)
         offsets = group.offsets
         in_reach = all(
             _fits(choice.opcode, "idx_imm", offset - offsets[0])
             for operation, offset in zip(group.operations, offsets, strict=True)
             for choice in operation.choices
         )
-        if in_reach and (len(offsets) > 1 or not step):
+        if in_reach and (len(offsets) > 1 or not any(steps)):
             for operation, offset in zip(group.operations, offsets, strict=True):
                 _readdress(operation, "idx_imm", ptr=pointer, imm=offset - offsets[0])
-            if step:
-                self._append(group, [self._advance(pointer, step, group.path)])
+            if any(steps):
+                self._append(group, [self._advance(pointer, steps, group.path)])
         else:
-            ahead = [*offsets[1:], offsets[0] + step] if home else [*offsets[1:], offsets[-1]]
-            for operation, offset, following in zip(group.operations, offsets, ahead, strict=True):
-                self._walk(operation, pointer, following - offset, group.path)
+            for operation, offset, following in zip(group.operations, offsets, offsets[1:], strict=False):
+                self._walk(operation, pointer, (following - offset,), group.path)
+            back = offsets[0] - offsets[-1] if home else 0
+            self._walk(group.operations[-1], pointer, tuple(back + step for step in steps), group.path)
         self._adjust_around(group, home, pointer)
 
     def _set_before(self, home: Loop | None, group: _Group, pointer: VirtualRegister) -> None:
@@ -162,7 +165,7 @@ class _Addresses:
             copy = {"mMvSclDst": pointer, "mMvSclSrc": group.array.base}
             operations = [Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], copy),))]
             if first:
-                operations.append(self._advance(pointer, first, group.path))
+                operations.append(self._advance(pointer, (first,), group.path))
         line = group.operations[0].line
         for operation in operations:
             operation.line = line
@@ -172,8 +175,14 @@ class _Addresses:
         else:
             self._block_before(home).operations.extend(operations)
 
-    def _walk(self, operation: Operation, pointer: VirtualRegister, step: int, path: tuple[Loop, ...]) -> None:
-        if step == 0:
+    def _walk(
+        self, operation: Operation, pointer: VirtualRegister, steps: tuple[int, ...], path: tuple[Loop, ...]
+    ) -> None:
+        """Move the pointer after the access; with several steps, by the one of the counter that rises."""
+        step = steps[0]
+        if len(set(steps)) > 1:
+            _readdress(operation, "post_2d", ptr=pointer, mod=self._counting_modifier(steps, path))
+        elif step == 0:
             _readdress(operation, "idx_imm", ptr=pointer, imm=0)
         elif all(_fits(choice.opcode, "post_imm", step) for choice in operation.choices):
             _readdress(operation, "post_imm", ptr=pointer, imm=step)
@@ -186,9 +195,10 @@ class _Addresses:
             return
         inside = group.path[group.path.index(home) :]
         for outer, inner in itertools.pairwise(inside):
-            step = group.terms.coefficient(outer) - inner.trips * group.terms.coefficient(inner)
-            if step:
-                advance = self._advance(pointer, step, group.path)
+            inner_advance = group.terms.advance(inner)
+            steps = tuple(step - inner_advance for step in group.terms.steps(outer))
+            if any(steps):
+                advance = self._advance(pointer, steps, group.path)
                 advance.line = outer.line
                 if not isinstance(outer.body[-1], Block):
                     outer.body.append(Block())
@@ -202,8 +212,13 @@ class _Addresses:
             operation.line = group.operations[-1].line
         block.operations.extend(operations)
 
-    def _advance(self, pointer: VirtualRegister, step: int, path: tuple[Loop, ...]) -> Operation:
-        """pointer += step, in whichever slot is free."""
+    def _advance(self, pointer: VirtualRegister, steps: tuple[int, ...], path: tuple[Loop, ...]) -> Operation:
+        """Move a pointer, in whichever slot is free."""
+        step = steps[0]
+        if len(set(steps)) > 1:
+            counting = self._counting_modifier(steps, path)
+            by_slot = (instruction_table().opcodes[name] for name in ("PADDB_2D", "PADDA_2D", "PADDS_2D"))
+            return Operation(tuple(Choice(opcode, {"ptr": pointer, "mod": counting}) for opcode in by_slot))
         names = ("PADDB_ldb_ptr_inc_nrm_imm", "PADDA_lda_ptr_inc_idx_imm", "PADDS_st_ptr_inc_idx_imm")
         choices = []
         for name in names:
@@ -226,6 +241,20 @@ class _Addresses:
             before = self.entry if outermost is None else self._block_before(outermost)
             before.operations.append(_set_constant(register, step))
         return self.modifiers[outermost, step]
+
+    def _counting_modifier(self, steps: tuple[int, ...], path: tuple[Loop, ...]) -> VirtualRegister:
+        """A 2-D modifier: the inner counter's step, and the outer one's each time the inner one starts again."""
+        inner = next(loop for loop in reversed(path) if len(loop.shape) > 1)
+        if len(steps) > 2:
+            raise InputError(f"loop {inner.name} has {len(steps)} counters; pointers can follow two, nest the others")
+        key = (path[0], (*steps, inner.serial))
+        if key not in self.counting:
+            register = self.counting[key] = VirtualRegister("d", f"steps {steps}")
+            values = (steps[1], inner.shape[-1] - 1, steps[0], 0)  # m, dn, dj, dc
+            self._block_before(path[0]).operations.extend(
+                Operation(constant_choices(register.part(place), value)) for place, value in enumerate(values)
+            )
+        return self.counting[key]
 
     def _block_before(self, loop: Loop) -> Block:
         region, position = _find(self.program.body, loop)

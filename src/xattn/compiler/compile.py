@@ -95,10 +95,11 @@ def _schedule_and_allocate(
         try:
             registers = allocate(scheduled, arguments, live)
         except OutOfRegistersError as error:
+            file = error.file
             crowded = [s for s in scheduled if restraint[s.section.name] + 1 < len(_POLICIES)]
             if not crowded:
                 raise
-            worst = max(crowded, key=lambda s: (pressure(s, live).get(error.file, 0), s.length))
+            worst = max(crowded, key=lambda s: (pressure(s, live).get(file, 0), s.length))
             restraint[worst.section.name] += 1
             continue
         used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}

@@ -120,6 +120,8 @@ def _overlap(x: MemoryReference, y: MemoryReference, loop: Loop | None, distance
     if x.offset is None or y.offset is None or x.offset.terms != y.offset.terms:
         return True
     ahead = y.offset.constant - x.offset.constant
-    if loop is not None:
-        ahead += distance * y.offset.coefficient(loop)
-    return -y.bytes < ahead < x.bytes
+    if loop is None:
+        return -y.bytes < ahead < x.bytes
+    starts = range(loop.trips - distance if len(loop.shape) > 1 else 1)  # one counter: the same from every trip on
+    moves = (y.offset.at(loop, trip + distance) - x.offset.at(loop, trip) for trip in starts)
+    return any(-y.bytes < ahead + move < x.bytes for move in moves)

@@ -7,6 +7,7 @@ may still be virtual. Nothing is scheduled here; program order is the meaning.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -106,32 +107,58 @@ class Choice:
 
 @dataclass(frozen=True)
 class Affine:
-    """A byte offset: a constant plus a coefficient for each loop's index."""
+    """A byte offset: a constant plus a coefficient for each counter of each loop."""
 
     constant: int = 0
-    terms: tuple[tuple[Loop, int], ...] = ()
+    terms: tuple[tuple[Counter, int], ...] = ()
 
     @classmethod
-    def of(cls, constant: int, terms: Mapping[Loop, int]) -> Affine:
+    def of(cls, constant: int, terms: Mapping[Counter, int]) -> Affine:
         """Normalise: zero coefficients are dropped, loops ordered by age."""
-        ordered = sorted(terms.items(), key=lambda item: item[0].serial)
-        return cls(constant, tuple((loop, factor) for loop, factor in ordered if factor))
+        ordered = sorted(terms.items(), key=lambda item: (item[0].loop.serial, item[0].axis))
+        return cls(constant, tuple((counter, factor) for counter, factor in ordered if factor))
 
-    def coefficient(self, loop: Loop) -> int:
-        """The coefficient of `loop`'s index."""
-        return dict(self.terms).get(loop, 0)
+    def coefficients(self, loop: Loop) -> tuple[int, ...]:
+        """The coefficients of `loop`'s counters, outermost first."""
+        known = dict(self.terms)
+        return tuple(known.get(Counter(loop, axis), 0) for axis in range(len(loop.shape)))
+
+    def moves_with(self, loop: Loop) -> bool:
+        """Whether the offset depends on one of `loop`'s counters."""
+        return any(self.coefficients(loop))
+
+    def steps(self, loop: Loop) -> tuple[int, ...]:
+        """How far the offset moves from one trip to the next: when the last counter rises, when the one before, …"""
+        factors = self.coefficients(loop)
+        steps = []
+        for axis in reversed(range(len(factors))):
+            inner = zip(factors[axis + 1 :], loop.shape[axis + 1 :], strict=True)
+            steps.append(factors[axis] - sum(factor * (size - 1) for factor, size in inner))
+        return tuple(steps)
+
+    def advance(self, loop: Loop) -> int:
+        """How far a pointer that follows the offset has moved when the loop is done."""
+        return loop.shape[0] * self.coefficients(loop)[0]
+
+    def at(self, loop: Loop, trip: int) -> int:
+        """What `loop` adds in its trip number `trip`."""
+        total = 0
+        for factor, size in zip(reversed(self.coefficients(loop)), reversed(loop.shape), strict=True):
+            trip, count = divmod(trip, size)
+            total += factor * count
+        return total
 
     def __add__(self, other: Affine | int) -> Affine:
         if isinstance(other, int):
             return Affine(self.constant + other, self.terms)
         terms = dict(self.terms)
-        for loop, factor in other.terms:
-            terms[loop] = terms.get(loop, 0) + factor
+        for counter, factor in other.terms:
+            terms[counter] = terms.get(counter, 0) + factor
         return Affine.of(self.constant + other.constant, terms)
 
     def scaled(self, factor: int) -> Affine:
         """Every part times `factor`."""
-        return Affine.of(self.constant * factor, {loop: f * factor for loop, f in self.terms})
+        return Affine.of(self.constant * factor, {counter: f * factor for counter, f in self.terms})
 
 
 @dataclass(eq=False)
@@ -189,18 +216,31 @@ class Block:
 
 @dataclass(eq=False)
 class Loop:
-    """A body done `trips` times."""
+    """A body done once for every combination of its counters; the last counter runs fastest."""
 
-    trips: int
+    shape: tuple[int, ...]
     body: list[Block | Loop] = field(default_factory=list)
     name: str = ""
     line: int = 0
     serial: int = field(default_factory=lambda: next(_serial))
 
     @property
+    def trips(self) -> int:
+        """How often the body is done."""
+        return math.prod(self.shape)
+
+    @property
     def is_innermost(self) -> bool:
         """Whether the body is one block."""
         return len(self.body) == 1 and isinstance(self.body[0], Block)
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One of a loop's counters."""
+
+    loop: Loop
+    axis: int
 
 
 @dataclass

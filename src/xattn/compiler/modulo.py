@@ -199,11 +199,15 @@ class _Attempt:
         self.cycle[node] = None
 
     def _rebound(self) -> None:
+        placed = [node for node, cycle in enumerate(self.cycle) if cycle is not None]
         self.earliest[:] = -_FAR
         self.latest[:] = _FAR
-        for node, cycle in enumerate(self.cycle):
-            if cycle is not None:
-                self._bound_by(node, cycle)
+        if not placed:
+            return
+        cycles = np.array([self.cycle[node] for node in placed], np.int64)[:, None]
+        reach, reached = self.paths[placed], self.paths[:, placed].T
+        self.earliest[:] = np.where(reach > -_FAR // 2, cycles + reach, -_FAR).max(axis=0)
+        self.latest[:] = np.where(reached > -_FAR // 2, cycles - reached, _FAR).min(axis=0)
 
     def _result(self) -> ModuloSchedule:
         cycles = [cycle for cycle in self.cycle if cycle is not None]

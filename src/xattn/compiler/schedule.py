@@ -19,7 +19,7 @@ from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSe
 from xattn.errors import XattnError
 from xattn.isa.timing import DELAY_SLOTS
 
-_WORTHWHILE = 0.75  # of an iteration's length: an interval above it is not worth a prologue and an epilogue
+_WORTHWHILE = 0.95  # of an iteration: an interval above it is not worth a prologue and an epilogue
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xattn.compiler.ir import Affine, Array, Loop
+from xattn.compiler.ir import Affine, Array, Counter, Loop
 from xattn.compiler.language.types import ScalarType, VectorType
 from xattn.errors import InputError
 
@@ -40,9 +40,9 @@ class Index:
     __rmul__ = __mul__
 
     @classmethod
-    def of(cls, loop: Loop) -> Index:
-        """The counter of a loop."""
-        return cls(Affine.of(0, {loop: 1}))
+    def of(cls, loop: Loop, axis: int = 0) -> Index:
+        """A counter of a loop."""
+        return cls(Affine.of(0, {Counter(loop, axis): 1}))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from xattn.compiler.ir import (
     Loop,
     MemoryReference,
     Operation,
+    Part,
     Program,
     Reference,
     VirtualRegister,
@@ -50,13 +52,26 @@ class Recorder:
         if rounds == 1:
             yield from (Index(Affine(i)) for i in range(trips))
             return
-        line = self._line()
-        loop = Loop(rounds, name=name or f"line {line}", line=line)
-        self._regions[-1].append(loop)
-        self._regions.append(loop.body)
+        loop = self._open((rounds,), name)
         for i in range(unroll):
             yield Index.of(loop) * unroll + i
         self._regions.pop()
+
+    def grid(self, *shape: int, name: str = "") -> Iterator[tuple[Index, ...]]:
+        """Nested loops run as one: all combinations of the counters, the last one fastest."""
+        if math.prod(shape) == 1:
+            yield tuple(Index(Affine()) for _ in shape)
+            return
+        loop = self._open(shape, name)
+        yield tuple(Index.of(loop, axis) for axis in range(len(shape)))
+        self._regions.pop()
+
+    def _open(self, shape: tuple[int, ...], name: str) -> Loop:
+        line = self._line()
+        loop = Loop(shape, name=name or f"line {line}", line=line)
+        self._regions[-1].append(loop)
+        self._regions.append(loop.body)
+        return loop
 
     # -- recording ------------------------------------------------------------------------------------------------
 
@@ -112,10 +127,10 @@ class Recorder:
         )
 
 
-def constant_choices(register: Reference, value: int) -> tuple[Choice, ...]:
+def constant_choices(register: VirtualRegister | Register | Part, value: int) -> tuple[Choice, ...]:
     """The ways to put a constant into a register."""
     table = instruction_table().opcodes
-    file = register.file if isinstance(register, (VirtualRegister, Register)) else ""
+    file = register.file if isinstance(register, (VirtualRegister, Register)) else register.example.file
     value = (value + (1 << 31)) % (1 << 32) - (1 << 31)
     choices = []
     if -1024 <= value <= 1023 and file in ("r", "p", "m", "dn", "dj", "dc"):

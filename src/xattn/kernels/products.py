@@ -1,0 +1,57 @@
+"""`qkt` and `matmul_int8`: one int8 matrix product at the multiplier's rate, narrowed to int8 on its way out.
+
+Both take panels (see `panels`) and give tiles of 16×16 in 4×8 blocks. One loop runs over all tiles: four row blocks times
+two column blocks, eight accumulators, a new product every cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xattn.compiler.ir import VirtualRegister
+from xattn.compiler.language import Kernel, Vector, VectorType, View, int8, product
+
+LEFT = VectorType(int8, 32)  # a 4×8 block
+RIGHT = VectorType(int8, 64)  # an 8×8 block
+ROW_BLOCKS, COLUMN_BLOCKS = 4, 2
+MATMUL_SHIFT = 7
+
+
+def qkt(k: Kernel, tokens: int, width: int) -> None:
+    """S = clamp(Q·Kᵀ >> shift). Q and K in panels of rows; K's blocks are transposed on their way to the multiplier."""
+    q = k.argument("q", LEFT, (tokens // 16, width // 8, ROW_BLOCKS), bank=1)
+    keys = k.argument("k", RIGHT, (tokens // 16, width // 8, COLUMN_BLOCKS), bank=2)
+    out = k.argument("out", LEFT, (tokens // 16, tokens // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=3)
+    shift = k.scalar("shift")
+    tiles(k, q, keys, out, k.shift_amount(shift), lambda block: k.shuffle("T8_8x8", block))
+
+
+def matmul_int8(k: Kernel, tokens: int, width: int) -> None:
+    """C = clamp(A·B >> 7) for square matrices. A in panels of rows, B in panels of columns."""
+    a = k.argument("a", LEFT, (tokens // 16, width // 8, ROW_BLOCKS), bank=1)
+    b = k.argument("b", RIGHT, (tokens // 16, width // 8, COLUMN_BLOCKS), bank=2)
+    out = k.argument("out", LEFT, (tokens // 16, tokens // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=3)
+    tiles(k, a, b, out, k.shift_amount(MATMUL_SHIFT), lambda block: block)
+
+
+def tiles(
+    k: Kernel, left: View, right: View, out: View, shift: VirtualRegister, prepare: Callable[[Vector], Vector]
+) -> None:
+    """out[i, j] = clamp(sum over c of left[i, c] × prepare(right[j, c]) >> shift), a tile of 16×16 each."""
+    rows, depth, _ = left.shape
+    k.set_control("crSat", 1)
+    for i, j in k.grid(rows, right.shape[0], name="tiles"):
+        sums = [[k.accumulator() for _ in range(COLUMN_BLOCKS)] for _ in range(ROW_BLOCKS)]
+        for c in range(depth):
+            lefts = [left[i, c, a] for a in range(ROW_BLOCKS)]
+            rights = [prepare(right[j, c, b]) for b in range(COLUMN_BLOCKS)]
+            for a in range(ROW_BLOCKS):
+                for b in range(COLUMN_BLOCKS):
+                    if c == 0:
+                        sums[a][b].set(product(lefts[a], rights[b]))
+                    else:
+                        sums[a][b] += product(lefts[a], rights[b])
+        for a in range(ROW_BLOCKS):
+            for b in range(COLUMN_BLOCKS):
+                out[i, j, a, b] = k.narrow(sums[a][b], shift, int8)
+    k.set_control("crSat", 0)
