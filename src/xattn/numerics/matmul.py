@@ -48,7 +48,7 @@ def matmul_int(a: NDArray[Any], b: NDArray[Any]) -> IntArray:
     product = _magnitude(a.dtype) * _magnitude(b.dtype)
     out: type[np.int32] | type[np.int64] = np.int32 if depth * product <= np.iinfo(np.int32).max else np.int64
     chunk = _FLOAT32_EXACT // product
-    if chunk >= min(depth, _SMALLEST_CHUNK):
+    if chunk > 0 and chunk >= min(depth, _SMALLEST_CHUNK):
         return _chunked(a, b, chunk, np.float32, out)
     return _chunked(a, b, _FLOAT64_EXACT // product, np.float64, out)
 

@@ -18,11 +18,12 @@ from xattn.errors import InputError
 def cosine(actual: NDArray[Any], reference: NDArray[Any]) -> float:
     """Return the cosine of the angle between the flattened arrays; two zero vectors give 1, one of them gives 0."""
     x, y = _flat_pair(actual, reference)
-    nx, ny = float(np.linalg.norm(x)), float(np.linalg.norm(y))
-    if nx == 0 or ny == 0:
-        return float(nx == ny)
-    # Normalised first: the product of the norms of tiny vectors may underflow.
-    return float(np.clip(np.dot(x / nx, y / ny), -1.0, 1.0))
+    x_top, y_top = np.abs(x).max(initial=0.0), np.abs(y).max(initial=0.0)
+    if x_top == 0 or y_top == 0:
+        return float(x_top == y_top)
+    # Brought to magnitude 1 first: squares of tiny or huge numbers leave float64.
+    x, y = x / x_top, y / y_top
+    return float(np.clip(np.dot(x / np.linalg.norm(x), y / np.linalg.norm(y)), -1.0, 1.0))
 
 
 def correlation(actual: NDArray[Any], reference: NDArray[Any]) -> float:

@@ -50,6 +50,9 @@ class SoundOptions:
     def __post_init__(self) -> None:
         if self.maximum not in get_args(Maximum):
             raise InputError(f"maximum is {self.maximum!r}, expected one of {', '.join(get_args(Maximum))}")
+        for name in ("score_rounding", "rescale_rounding"):
+            if getattr(self, name) not in get_args(Rounding):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(get_args(Rounding))}")
         dither_pattern(self.dither)
 
 

@@ -19,7 +19,6 @@ MIN_SHIFT = -16
 """One unit of a dot product then saturates the scores."""
 
 _TINY = 2.0**-200
-_RANGE_FLOOR = 2.0**-20
 
 Share: TypeAlias = Literal["channel", "head"]
 """What shares one scale of Q and one of K: each channel of a head, or all channels of it."""
@@ -81,15 +80,14 @@ def power_of_two_scales(
             "scale them down"
         )
     product = np.exp2(-shift) / octaves
-    # A channel without range never counts in a dot product; the floor only keeps its scales finite.
-    q_floor, k_floor = (np.maximum(r, _RANGE_FLOOR * _top(r)) for r in (q_range, k_range))
-    q_scale = np.sqrt(product * q_floor / k_floor)
+    q_scale = np.sqrt(product * _without_zeros(q_range) / _without_zeros(k_range))
     return q_scale, product / q_scale, shift.astype(np.int32)
 
 
-def _top(channel_range: NDArray[np.float64]) -> NDArray[np.float64]:
+def _without_zeros(channel_range: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give channels that are all zero, which count in no dot product, the head's range: their scales stay finite."""
     top: NDArray[np.float64] = channel_range.max(axis=(-2, -1), keepdims=True)
-    return np.where(top > 0, top, 1.0)
+    return np.where(channel_range > 0, channel_range, np.where(top > 0, top, 1.0))
 
 
 def quantize_operands(
