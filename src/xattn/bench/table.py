@@ -8,15 +8,16 @@ from rich.text import Text
 
 from xattn.bench.record import BenchRecord, InputRecord, KernelRecord, RecordedRecord
 
-MIN_WIDTH = 104  # a table is not squeezed where nobody has set a width (pipes, files)
+MIN_WIDTH = 104  # a figure is never cut off; a narrow terminal wraps the line
 _NONE = "–"
 
 
 def print_bench(record: BenchRecord, console: Console) -> None:
-    """Print header, table, findings and what Amdahl's law leaves."""
+    """Print header, table, findings and what Amdahl's law leaves. Widens a console that is too narrow."""
+    console.width = max(console.width, MIN_WIDTH)
     for line in header_lines(record):
         console.print(Text(line), soft_wrap=True)
-    console.print(_table(record))
+    console.print(_table(record), crop=False)
     for kernel in record.kernels:
         for fault in kernel.faults:
             console.print(Text(f"{kernel.name}: {fault}", style="bold red"), soft_wrap=True)

@@ -62,15 +62,15 @@ def bench(
     from xattn.bench import measure_ladder
     from xattn.bench.ladder import chosen_kernels
     from xattn.bench.record import as_json
-    from xattn.bench.table import MIN_WIDTH, print_bench
+    from xattn.bench.table import print_bench
 
     tokens, width = _shape(shape)
     clock_hz = _clock(clock)
     names = tuple(kernel or ())
-    chosen_kernels(names, tokens, width)
     if json is not None:
         _require_writable(json)
-    with _progress() as steps:
+    with _progress("compiling the kernels") as steps:
+        chosen_kernels(names, tokens, width)
         activations = _activations(layer, head, audio, weights, synthetic, seed, steps)
         record = measure_ladder(
             activations,
@@ -82,8 +82,6 @@ def bench(
             progress=steps,
         )
     console = Console(stderr=json == "-")
-    if not console.is_terminal:
-        console.width = max(console.width, MIN_WIDTH)
     print_bench(record, console)
     if json is not None:
         write_bytes(json, as_json(record))
@@ -166,15 +164,15 @@ def _require_writable(path: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error, where that is a terminal; gone when the work is done."""
+def _progress(first: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on standard error, where that is a terminal; gone when the work is done. `first` is done first."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(file=sys.stderr)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}")
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task(first, total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
