@@ -165,3 +165,12 @@ def test_memory_keeps_its_distance_from_locks(first: str, second: str, least: in
 
 def test_the_stack_needs_no_lock() -> None:
     assert not rules("st r2, [sp, #-32]\nrel #1, r0\nnop*9\ndone")
+
+
+@pytest.mark.parametrize("then", [True, False])
+def test_a_late_read_is_remembered_from_either_side_of_a_branch(then: bool) -> None:
+    store = "st.s8 r5, [p0, #0]"
+    sides = (store, "nop") if then else ("nop", store)
+    text = "jnz r0, #else\nnop*5\nj #join\nnop*4\n{}\n.align 16\nelse:\nnop*8\n{}\n.align 16\njoin:\nmov r5, r0\ndone"
+    assert [v.rule for v in found(text.format(*sides), check_late_reads=True)] == ["late-read"]
+    assert found(text.format("nop", "nop"), check_late_reads=True) == []
