@@ -1,10 +1,10 @@
 """Proves encoded programs legal: control flow, exposed pipeline, ports, definite assignment. Knows no scheduler.
 
-What the proof leaves open: the checker does not know which value a read is meant to get. With in-flight reads allowed it
-reports only what cannot be meant (two writes in one cycle, a value that is lost unread); whether the right value arrives
-is for a run against the integer model to show. Addresses, banks and loop counts are not looked at; a stall holds the
-whole core, so distances in bundles are distances in cycles. A register counts as read as a whole, but for multiplies
-whose configuration word is a known constant: an operation on some lanes of a half-written vector is reported.
+What the proof leaves open: the checker does not know which value a read is meant to get. With in-flight reads allowed
+it reports only what cannot be meant (two writes in one cycle, a value that is lost unread); whether the right value
+arrives is for a run against the integer model to show. Addresses, banks and loop counts are not looked at; a stall
+holds the whole core, so distances in bundles are distances in cycles. A register counts as read as a whole, but for
+multiplies whose configuration word is a known constant: reading some lanes of a half-written vector is reported.
 """
 
 from __future__ import annotations
