@@ -80,5 +80,5 @@ def test_synthetic_activations_are_as_large_as_real_ones() -> None:
         assert 15 <= np.abs(made.q @ made.k.T).max() <= 38
     assert np.array_equal(synthetic_activations(3).k, synthetic_activations(3).k)
     assert not np.array_equal(synthetic_activations(3).k, synthetic_activations(4).k)
-    with pytest.raises(InputError, match="seed is -1"):
+    with pytest.raises(InputError, match="seed -1, heads 1"):
         synthetic_activations(-1)

@@ -113,7 +113,7 @@ BAD = {
     "clock": (["--clock", "fast"], "clock 'fast' is no frequency"),
     "clock of nothing": (["--clock", "0"], "clock '0' is no frequency"),
     "token": (["--synthetic", "--token", "1500"], "first token 1500 does not fit"),
-    "seed": (["--synthetic", "--seed", "-1"], "seed is -1"),
+    "seed": (["--synthetic", "--seed", "-1"], "seed -1, heads 1"),
     "both inputs": (["--synthetic", "--layer", "1", "--audio", "a.wav"], "--layer and --audio choose real activations"),
     "no such folder": (["--synthetic", "--json", "nowhere/x.json"], "cannot write nowhere/x.json: nowhere is not"),
     "folder as file": (["--synthetic", "--json", "."], "cannot write .: it is a folder"),

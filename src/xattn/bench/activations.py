@@ -10,15 +10,10 @@ from numpy.typing import NDArray
 from xattn.errors import InputError
 from xattn.numerics.quantize import quantize
 from xattn.numerics.reference import attention
+from xattn.numerics.synthetic import synthetic_activations as synthetic
 
 Float32 = NDArray[np.float32]
 Int8 = NDArray[np.int8]
-
-# Whisper tiny.en's encoder on real speech: a head has 1,500 tokens of width 64; Q already carries the factor 1/8. The
-# largest |Q|, |K|, |V| of a head lie near 1.3, 8 and 5, 4.5 standard deviations of 96,000 normal numbers; the largest
-# score then lies near 20, inside the 15 to 31 of the real layers above the first.
-HEAD_TOKENS, HEAD_WIDTH = 1500, 64
-_DEVIATIONS = {"q": 0.28, "k": 1.8, "v": 1.1}
 
 
 @dataclass(frozen=True)
@@ -42,14 +37,10 @@ class Activations:
 
 
 def synthetic_activations(seed: int) -> Activations:
-    """Normal random Q, K, V `[1500, 64]` as large as those of Whisper tiny.en's encoder on speech."""
-    if seed < 0:
-        raise InputError(f"seed is {seed}, expected 0 or more")
-    generator = np.random.default_rng(seed)
-    shape = (HEAD_TOKENS, HEAD_WIDTH)
-    q, k, v = (generator.normal(0, _DEVIATIONS[name], shape).astype(np.float32) for name in "qkv")
-    description = f"none: SYNTHETIC activations, normal random numbers as large as Whisper tiny.en's, seed {seed}"
-    return Activations(q, k, v, "synthetic", description, seed=seed)
+    """One head `[1500, 64]` with the statistics of Whisper tiny.en's encoder (xattn.numerics.synthetic)."""
+    made = synthetic(seed, heads=1)
+    description = f"none: SYNTHETIC activations with the statistics of Whisper tiny.en's, seed {seed}"
+    return Activations(made.q[0], made.k[0], made.v[0], "synthetic", description, seed=seed)
 
 
 @dataclass(frozen=True)
