@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from enum import Enum
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xattn.cli.files import integer, read_bytes, write_bytes
+from xattn.cli.call import (
+    ArgOption,
+    CallOption,
+    Job,
+    LoadOption,
+    Locks,
+    LocksOption,
+    MaxCyclesOption,
+    SpOption,
+    StackOption,
+    prepare_core,
+    read_job,
+    run_job,
+    spinner,
+)
+from xattn.cli.files import write_bytes
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,50 +34,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-STACK_SYMBOL = "_sp_start_value_DM_stack"  # where the linker scripts of mlir-aie put the start of the stack
-
-
 SHOWN = 20  # findings in the text report
-
-
-class Locks(str, Enum):
-    """What a lock operation does."""
-
-    grant = "grant"
-    hold = "hold"
 
 
 @app.command()
 def run(
     file: Annotated[str, typer.Argument(help="ELF executable for an AIE2 core.")],
-    call: Annotated[
-        str | None,
-        typer.Option(help="Function to call: symbol or address [default: run from the entry point until DONE]"),
-    ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Argument, repeatable: 4 (integer), @0x74000 or @symbol (pointer), or p2=…, r5=… (register)."
-        ),
-    ] = None,
-    load: Annotated[
-        list[str] | None, typer.Option(help="FILE@ADDRESS: put a file into data memory; repeatable.")
-    ] = None,
+    call: CallOption = None,
+    arg: ArgOption = None,
+    load: LoadOption = None,
     dump: Annotated[
         list[str] | None,
         typer.Option(
             help="ADDRESS:LENGTH=FILE: write memory to a file after the run (no =FILE: print it); repeatable."
         ),
     ] = None,
-    sp: Annotated[
-        str | None, typer.Option(help=f"Start of the stack, which grows upwards [default: {STACK_SYMBOL}, or 0x70000]")
-    ] = None,
-    stack: Annotated[
-        str | None, typer.Option(help="Bytes of stack [default: up to the next symbol, buffer or end of memory]")
-    ] = None,
-    locks: Annotated[
-        Locks, typer.Option(help="Locks are granted at once, or held by somebody who never lets go (an error).")
-    ] = Locks.hold,
+    sp: SpOption = None,
+    stack: StackOption = None,
+    locks: LocksOption = Locks.hold,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Every finding is an error, which stops the run (--severity makes exceptions)."),
@@ -76,7 +60,7 @@ def run(
         list[str] | None,
         typer.Option(help="KIND=error, warning or ignore: how severe a kind of finding is, such as stack; repeatable."),
     ] = None,
-    max_cycles: Annotated[int, typer.Option(min=1, help="Give up after so many cycles.")] = 100_000_000,
+    max_cycles: MaxCyclesOption = 100_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Run a function of an ELF program on the simulated core; print cycles, result and findings.
@@ -93,13 +77,13 @@ def run(
     image = load_elf(file)
     if image.is_object:
         raise InputError(f"{file}: a relocatable object; make an executable of it first (xattn link)")
-    job = _job(image, call, arg or [], load or [], dump or [], sp, stack)
-    core = _prepare(image, job, locks, strict, _severities(severity or []))
+    job = read_job(image, call, arg or [], load or [], dump or [], sp, stack)
+    core = prepare_core(image, job, locks, strict, _severities(severity or []))
     problem = None
     result = None
     try:
-        with _spinner(f"simulating {job.name} …"):
-            result = _execute(core, image, job, max_cycles)
+        with spinner(f"simulating {job.name} …"):
+            result = run_job(core, image, job, max_cycles)
     except SimulationError as error:
         problem = str(error)
     if result is not None:
@@ -109,103 +93,6 @@ def run(
     if problem is not None:
         typer.secho(f"xattn: {problem}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
-
-
-# --- what to do -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Dump:
-    """Memory to show or write after the run."""
-
-    address: int
-    size: int
-    file: str | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """The command's options, with symbols looked up."""
-
-    name: str
-    address: int | None  # None: run from the entry point
-    integers: tuple[int, ...]
-    pointers: tuple[int, ...]
-    registers: tuple[tuple[str, int], ...]
-    loads: tuple[tuple[int, bytes], ...]
-    dumps: tuple[Dump, ...]
-    sp: int
-    stack: tuple[int, int]
-
-
-def _job(
-    image: ElfImage,
-    call: str | None,
-    args: Sequence[str],
-    loads: Sequence[str],
-    dumps: Sequence[str],
-    sp: str | None,
-    stack: str | None,
-) -> Job:
-    integers, pointers, registers = _arguments(image, args)
-    contents = tuple(_load(image, text) for text in loads)
-    outputs = tuple(_dump(image, text) for text in dumps)
-    start = _address(image, sp) if sp is not None else image.addresses().get(STACK_SYMBOL, 0x70000)
-    ends = [start + integer(stack)] if stack is not None else _neighbours(image, start, contents, pointers, outputs)
-    return Job(
-        name=call or "the program",
-        address=_address(image, call) if call is not None else None,
-        integers=integers,
-        pointers=pointers,
-        registers=registers,
-        loads=contents,
-        dumps=outputs,
-        sp=start,
-        stack=(start, min(ends)),
-    )
-
-
-def _arguments(
-    image: ElfImage, texts: Sequence[str]
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[str, int], ...]]:
-    integers, pointers, registers = [], [], []
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if equals:
-            registers.append((name.strip(), _address(image, value.strip().removeprefix("@"))))
-        elif text.startswith("@"):
-            pointers.append(_address(image, text[1:]))
-        else:
-            integers.append(integer(text))
-    return tuple(integers), tuple(pointers), tuple(registers)
-
-
-def _address(image: ElfImage, text: str) -> int:
-    """A number, or a symbol of the file with an optional offset."""
-    match = re.fullmatch(r"([A-Za-z_.$][\w.$]*)\s*(?:([+-])\s*(\w+))?", text)
-    if not match:
-        return integer(text)
-    offset = integer(match[3]) if match[3] else 0
-    return image.symbol(match[1]).value + (-offset if match[2] == "-" else offset)
-
-
-def _load(image: ElfImage, text: str) -> tuple[int, bytes]:
-    path, at, address = text.rpartition("@")
-    if not at or not path:
-        raise InputError(f"--load {text}: expected FILE@ADDRESS")
-    return _address(image, address), read_bytes(path)
-
-
-def _dump(image: ElfImage, text: str) -> Dump:
-    match = re.fullmatch(r"([^:=]+):([^:=]+)(?:=(.+))?", text)
-    if not match:
-        raise InputError(f"--dump {text}: expected ADDRESS:LENGTH=FILE or ADDRESS:LENGTH")
-    size = integer(match[2])
-    if size <= 0:
-        raise InputError(f"--dump {text}: length {size}, expected at least 1")
-    if match[3] and match[3] != "-" and not Path(match[3]).absolute().parent.is_dir():
-        raise InputError(f"--dump {text}: no directory {Path(match[3]).parent}")  # known before the run, not after
-    return Dump(_address(image, match[1]), size, match[3])
 
 
 def _severities(texts: Sequence[str]) -> dict[Kind | str, Severity | str]:
@@ -221,64 +108,6 @@ def _severities(texts: Sequence[str]) -> dict[Kind | str, Severity | str]:
             )
         chosen[Kind(kind)] = Severity(level)
     return chosen
-
-
-def _neighbours(
-    image: ElfImage,
-    start: int,
-    loads: Sequence[tuple[int, bytes]],
-    pointers: Sequence[int],
-    dumps: Sequence[Dump],
-) -> list[int]:
-    """Addresses above the start of the stack where something else is known to be, or memory ends."""
-    from xattn.isa.timing import DATA_MEMORY_BASE, DATA_MEMORY_BYTES
-
-    known = [symbol.value for symbol in image.symbols if symbol.kind in ("object", "notype")]
-    known += [address for address, _ in (*image.data(), *loads)] + [*pointers, *(dump.address for dump in dumps)]
-    return [DATA_MEMORY_BASE + DATA_MEMORY_BYTES, *(address for address in known if address > start)]
-
-
-# --- doing it -------------------------------------------------------------------------------------------------------
-
-
-def _prepare(image: ElfImage, job: Job, locks: Locks, strict: bool, severity: dict[Kind | str, Severity | str]) -> Core:
-    from xattn.sim.core import Core, grant
-
-    lock = grant if locks is Locks.grant else _hold
-    core = Core(strict=strict, severity=severity, stack=job.stack, lock=lock)
-    for address, code in image.code():
-        core.load(code, address)
-    for address, data in (*image.data(), *job.loads):
-        core.write_memory(address, data)
-    for dump in job.dumps:
-        core.read_memory(dump.address, dump.size)  # refuses what is not in memory, before the run
-    return core
-
-
-def _hold(acquire: bool, number: int, value: int) -> int:
-    verb = "acquires" if acquire else "releases"
-    raise InputError(f"the program {verb} lock {number} ({value:+d}) and nobody else runs; --locks grant hands it over")
-
-
-def _execute(core: Core, image: ElfImage, job: Job, max_cycles: int) -> Result:
-    from xattn.sim.core import Pointer
-
-    core.registers["SP"] = job.sp
-    for name, value in job.registers:
-        core.registers[name] = value
-    if job.address is None:
-        return core.run(image.entry, max_cycles=max_cycles)
-    args = [*map(Pointer, job.pointers), *job.integers]
-    return core.call(job.address, args, sp=job.sp, max_cycles=max_cycles)
-
-
-def _spinner(text: str) -> Any:
-    """A sign of life on a terminal, for runs that take long; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-
-    return Console(stderr=True).status(text)
 
 
 def _write_dumps(core: Core, job: Job) -> None:
