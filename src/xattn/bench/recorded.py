@@ -24,8 +24,7 @@ SEED_KERNEL = Recorded(
     tokens=64,
     width=64,
     macs=2 * 64 * 64 * 64,
-    origin="Unicorn-Amanuensis's scalar INT8 kernel as compiled by Peano (clang 19), its machine code executed once on "
-    "another AIE2 simulator; recorded, not run here",
+    origin="Unicorn-Amanuensis's scalar kernel compiled by Peano, counted once on another AIE2 simulator; not run here",
 )
 
 

@@ -33,7 +33,7 @@ def speech_activations(
         captured.k,
         captured.v,
         source="speech",
-        description=source.describe(),
+        description=f"{weights.name}, {weights.precision} {weights.container} weights from {source.origin}",
         model=captured.model,
         clip=captured.clip,
         clip_seconds=clip.seconds,
