@@ -20,6 +20,7 @@ from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
 from xattn.kernels.registry import KernelSpec, compiled
 from xattn.sim.core import Core, Counts, Pointer
+from xattn.sim.engine import Trace
 from xattn.sim.findings import Kind, Severity, SimulationError
 
 STACK_BYTES = 1024
@@ -28,22 +29,25 @@ PROGRAM_BASE = 0
 
 @dataclass(frozen=True)
 class Simulator:
-    """A simulated AIE2 core for each kernel that is loaded."""
+    """A simulated AIE2 core for each kernel that is loaded. `trace` is called before every bundle that it runs."""
 
     name: str = "simulator"
+    trace: Trace | None = None
 
     def load(self, spec: KernelSpec, tokens: int, width: int) -> SimulatedKernel:
         """Compile the kernel and put it into a fresh core; InputError names the shapes that it takes."""
-        return SimulatedKernel(spec, compiled(spec.name, tokens, width), tokens, width)
+        return SimulatedKernel(spec, compiled(spec.name, tokens, width), tokens, width, self.trace)
 
 
 class SimulatedKernel:
     """A kernel in the program memory of a core of its own. Runs follow one another on that core."""
 
-    def __init__(self, spec: KernelSpec, program: CompiledKernel, tokens: int, width: int) -> None:
+    def __init__(
+        self, spec: KernelSpec, program: CompiledKernel, tokens: int, width: int, trace: Trace | None = None
+    ) -> None:
         self.spec, self.program, self.tokens, self.width = spec, program, tokens, width
         stack = (DATA_MEMORY_BASE, DATA_MEMORY_BASE + STACK_BYTES)
-        self._core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack)
+        self._core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack, trace=trace)
         self._core.load(program.code, PROGRAM_BASE)
         for array in program.arrays:
             if array.contents is not None:
