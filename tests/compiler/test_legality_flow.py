@@ -67,6 +67,7 @@ def test_branches_go_to_bundles_of_the_program() -> None:
 
 def test_targets_are_aligned() -> None:
     assert rules("nop\nj #0x2\nnop*5") == [("alignment", 2)]
+    assert rules("nop*4\nj #0x8\nnop*5") == [("alignment", 8)]
     assert rules("j #0x10\nnop*5\ndone") == []  # 6 bytes and 5 times 2
     (entry,) = check_program(assemble("nop\ndone"), entries=(2,))
     assert entry.rule == "alignment"
@@ -97,6 +98,9 @@ def test_indirect_branches_go_where_constants_point() -> None:
     assert rules(loop.replace("movxm p0, #0x10", "lda p0, [p1, #0]\nnop*6"))[0][0] == "indirect-target"
     assert rules(loop.replace("#0x10", "#0x12")) == [("alignment", 0x12)]
     assert rules("movxm r5, #0x10\nmov p0, r5\n.align 16\nj p0\nnop*5") == []
+    assert rules("movxm r5, #0x20\nmov r6, r5\nmov p0, r6\n.align 16\nj p0\nnop*5\n.align 16\ndone") == []
+    overtaken = "lda p0, [p1, #0]\nmovxm p0, #0x20\nnop*6\nj p0\nnop*5\n.align 16\ndone"
+    assert "indirect-target" in dict(rules(overtaken))
 
 
 def test_every_constant_that_an_indirect_branch_may_find_is_followed() -> None:
@@ -119,6 +123,13 @@ def test_calls_return_to_their_own_caller() -> None:
     assert found(text.format(first="nop", second="mov r6, r5") + FUNCTION, AT_CALL) == []
     (violation,) = found(text.format(first="mov r6, r5", second="nop") + FUNCTION, AT_CALL)
     assert (violation.rule, violation.address) == ("undefined-read", 0x20)
+
+
+def test_what_a_call_finds_defined_stays_defined_behind_it() -> None:
+    # f is called by g, which has two callers; only the second of them knows r5
+    g = f"\n.align 16\ng:\nmov r7, lr\n.align 16\njl #f\nnop*5\nmov lr, r7\n{RETURN}"
+    text = "mov r4, lr\n.align 16\njl #g\nnop*5\nmov r5, r0\n.align 16\njl #g\nnop*5\nmov r6, r5\nmov lr, r4\n"
+    assert found(text + RETURN + g + FUNCTION, AT_CALL) == []
 
 
 def test_a_function_is_checked_for_each_of_its_callers() -> None:
@@ -213,8 +224,23 @@ def test_loops_do_not_nest_on_the_one_loop_unit() -> None:
     assert {v.rule for v in nested} == {"loop-nesting"}
     saved = "mov r5, lc\n" + inner + "movxm ls, #first\nmovxm le, #last\nmov lc, r5\n.align 16\n" + f"{FULL_NOP}\n" * 7
     assert rules(loop(body=saved)) == []
-    unsaved = saved.replace("mov lc, r5", "mov lc, r6")
-    assert {v.rule for v in found(loop(body=unsaved))} == {"loop-nesting"}
+    for restore, other in (("mov lc, r5", "mov lc, r6"), ("movxm ls, #first", "nop"), ("movxm le, #last", "nop")):
+        text = loop(body=saved[: len(saved) // 2] + saved[len(saved) // 2 :].replace(restore, other))
+        assert {v.rule for v in found(text)} == {"loop-nesting"}, restore
+
+
+def test_nesting_is_found_also_where_a_branch_enters_the_loop_in_the_middle() -> None:
+    inner = "movxm ls, #in\nmovxm le, #in\nadd.nc lc, r1, #0\n.align 16\n" + f"{FULL_NOP}\n" * 7 + f"in:\n{FULL_NOP}\n"
+    for first, other in (("middle", "nop"), ("start", "middle")):
+        enter = "movxm ls, #start\nmovxm le, #last\nadd.nc lc, r0, #0\n.align 16\n" + f"{FULL_NOP}\n" * 7
+        enter += f"jnz r1, #{first}\nnop*5\n" + (f"j #{other}\nnop*5\n" if other != "nop" else "")
+        text = f"{enter}.align 16\nstart:\n{FULL_NOP}\nmiddle:\n{inner}last:\n{FULL_NOP}\ndone"
+        assert {v.rule for v in found(text)} == {"loop-nesting"}
+
+
+def test_a_loop_that_was_left_by_a_branch_may_start_again() -> None:
+    body = "nopb; nopa; nops; jnz r1, #again; nopv\n" + f"{FULL_NOP}\n" * 6
+    assert rules("again:\n" + loop(body=body)) == []
 
 
 def test_loops_may_follow_each_other_inside_a_branch_loop() -> None:

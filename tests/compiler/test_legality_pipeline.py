@@ -124,6 +124,15 @@ def test_a_first_value_under_way_is_not_defined_yet() -> None:
     assert [v.rule for v in found(text.format(5), AT_CALL)] == ["in-flight-read"]
 
 
+@pytest.mark.parametrize("late_side", [0, 1])
+def test_the_latest_first_value_of_two_sides_counts(late_side: int) -> None:
+    load = "lda r5, [p0, #0]"
+    sides = (f"nop*3\n{load}", f"{load}\nnop*3") if late_side == 0 else (f"{load}\nnop*3", f"nop*3\n{load}")
+    text = "jnz r0, #else\nnop*5\nj #join\nnop\n{}\n.align 16\nelse:\nnop*3\n{}\njoin:\nnop*{}\nmov r6, r5\ndone"
+    assert found(text.format(*sides, 6), AT_CALL, allow_in_flight_reads=True) == []
+    assert [v.rule for v in found(text.format(*sides, 5), AT_CALL, allow_in_flight_reads=True)] == ["undefined-read"]
+
+
 def test_a_late_read_takes_a_value_written_after_its_issue() -> None:
     text = "st.s8 r5, [p0, #0]\nnop*{}\nmov r5, r0\nnop*9\n" + RETURN
     assert not found(text.format(4), AT_CALL)  # lands in time for cycle 7
@@ -161,6 +170,17 @@ def test_memory_keeps_its_distance_from_locks(first: str, second: str, least: in
     assert not rules(apart(first, second, least))
     assert [rule for rule, _ in rules(apart(first, second, least - 1))] == ["lock-order"]
     assert not rules(apart(first, second, least - 1), check_lock_order=False)
+
+
+def test_memory_and_lock_operations_do_not_share_a_bundle() -> None:
+    assert rules("st r2, [p0, #0]; rel #1, r0\nnop*9\ndone") == [("lock-order", 0)]
+
+
+@pytest.mark.parametrize("sides", [("st r2, [p0, #0]", "nop"), ("nop", "st r2, [p0, #0]")])
+def test_lock_order_is_kept_from_either_side_of_a_branch(sides: tuple[str, str]) -> None:
+    text = "jnz r0, #else\nnop*5\nj #join\nnop*4\n{}\n.align 16\nelse:\nnop*8\n{}\n.align 16\njoin:\nrel #1, r0\ndone"
+    assert [v.rule for v in found(text.format(*sides))] == ["lock-order"]
+    assert found(text.format("nop", "nop")) == []
 
 
 def test_the_stack_needs_no_lock() -> None:

@@ -10,7 +10,7 @@ from itertools import count
 from xattn.compiler.legality import flow, pipeline
 from xattn.compiler.legality.paths import Earlier, Paths, Unwritten
 from xattn.compiler.legality.program import Program
-from xattn.compiler.legality.state import State, advance, entered, entry_state, join, resumed
+from xattn.compiler.legality.state import State, advance, called, entered, entry_state, join, resumed
 from xattn.compiler.legality.violation import RULES, LegalityError, Violation
 from xattn.errors import FileFormatError, InputError
 from xattn.isa.table import instruction_table
@@ -118,7 +118,7 @@ class _Walk:
     def _follow(self, place: flow.Place, step: flow.Step) -> None:
         if step.place is not None:
             self.following[place].append(step.place)
-            self._arrive(step.place, step.state)
+            self._arrive(step.place, called(step.state) if step.resume else step.state)
         if step.resume is not None:
             self.resumes.setdefault(step.resume.at, {})[step.resume] = step.state
             if step.resume.at in self.returned:
@@ -131,10 +131,10 @@ class _Walk:
     def _resume(self, back: int) -> None:
         """Let every caller that waits at the return point go on."""
         places, state = self.returned[back]
-        for resume, called in self.resumes[back].items():
+        for resume, caller in self.resumes[back].items():
             for place in places:
                 self.following[place] = [*(p for p in self.following[place] if p != resume), resume]
-            self._arrive(resume, resumed(state, called))
+            self._arrive(resume, resumed(state, caller))
 
     def violations(self, *, in_flight: bool, late: bool) -> list[Violation]:
         """Check every place once, with its final state."""

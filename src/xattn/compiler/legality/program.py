@@ -145,6 +145,11 @@ class Facts:
     stops: bool
 
     @property
+    def rewrites(self) -> int:
+        """The leaves of `known_writes`, as bits."""
+        return sum({1 << write.leaf for write in self.known_writes})
+
+    @property
     def end(self) -> int:
         """The address behind the bundle."""
         return self.address + self.bundle.size
@@ -249,7 +254,7 @@ def _known_write(write: Touch, return_address: int) -> KnownWrite:
     instruction = write.by
     if "call" in instruction.opcode.flags:
         return KnownWrite(write.leaf, constant=return_address)
-    if write.cycle != 1 or instruction.opcode.mnemonic not in MOVES or len(instruction.values) != 2:
+    if instruction.opcode.mnemonic not in MOVES or len(instruction.values) != 2:
         return KnownWrite(write.leaf)
     if isinstance(instruction.values[1], int):
         mask = (1 << write.register.bits) - 1

@@ -101,6 +101,7 @@ class State:
     defined: int  # bit n: leaf n is visible on every path
     arriving: dict[int, Waits]  # leaf to bundles until it is first visible on every path
     values: dict[int, frozenset[Value]]
+    rewritten: int  # bit n: the call that control is in may have written leaf n, one of those in `values`
     bytes_since_setup: int
     inside: frozenset[Loop]
 
@@ -122,7 +123,7 @@ def entry_state(defined: frozenset[str]) -> State:
     values = {number_of(name): nothing for name in ("LS", "LE", "LC", "lr")}
     empty: frozenset[InFlight] = frozenset()
     return State(
-        empty, frozenset(), frozenset(), frozenset(), frozenset(), mask, {}, values, LOOP_SETUP_BYTES, frozenset()
+        empty, frozenset(), frozenset(), frozenset(), frozenset(), mask, {}, values, 0, LOOP_SETUP_BYTES, frozenset()
     )
 
 
@@ -145,6 +146,7 @@ def join(a: State, b: State) -> State:
         a.defined & b.defined,
         arriving,
         {leaf: a.values[leaf] | b.values[leaf] for leaf in a.values.keys() & b.values.keys()},
+        a.rewritten | b.rewritten,
         min(a.bytes_since_setup, b.bytes_since_setup),
         a.inside | b.inside,
     )
@@ -170,6 +172,7 @@ def advance(state: State, facts: Facts) -> State:
         defined,
         arriving,
         _values(state, facts),
+        state.rewritten | facts.rewrites,
         0 if facts.sets_loop else size,
         state.inside,
     )
@@ -285,9 +288,17 @@ def finished(state: State, end: int) -> State:
     return replace(state, inside=frozenset(loop for loop in state.inside if loop.end != end))
 
 
-def resumed(returned: State, called: State) -> State:
-    """The state behind a call: as the callee left it, and what was defined at the call still is."""
-    defined = returned.defined | called.defined
-    for leaf in called.arriving:  # a call and its return take longer than any write
+def called(state: State) -> State:
+    """The state at the start of a function."""
+    return replace(state, rewritten=0)
+
+
+def resumed(returned: State, caller: State) -> State:
+    """The state behind a call: as the function left it; what it left alone is as the caller knew it."""
+    defined = returned.defined | caller.defined
+    for leaf in caller.arriving:  # a call and its return take longer than any write
         defined |= 1 << leaf
-    return replace(returned, defined=defined, inside=called.inside)
+    values = {leaf: value for leaf, value in caller.values.items() if not returned.rewritten >> leaf & 1}
+    values |= {leaf: value for leaf, value in returned.values.items() if returned.rewritten >> leaf & 1}
+    rewritten = returned.rewritten | caller.rewritten
+    return replace(returned, defined=defined, values=values, rewritten=rewritten, inside=caller.inside)
