@@ -53,6 +53,11 @@ class SimulatedKernel:
             if array.contents is not None:
                 self._core.write_memory(program.addresses[array.name], array.contents)
 
+    @property
+    def core(self) -> Core:
+        """The core that the kernel runs on, for a look at its registers and memory."""
+        return self._core
+
     def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
         """Run once: int8 Q, K, V `[tokens, width]` in, O and its cycles out.
 
