@@ -73,6 +73,14 @@ def test_v3_reaches_all_table_entries():
     assert compat.weights_v3(rows).tolist() == [compat_c.softmax_v3(row) for row in rows.tolist()]
 
 
+def test_v3_table_is_floored():
+    """With a rounded table the sum of this row passes a multiple of 1,024, and the top weight is 10."""
+    row = [0] + [-256] * 21 + [-512] * 15 + [-768] * 3 + [-1024] * 35
+    expected = compat_c.softmax_v3(row)
+    assert expected[0] == 11
+    assert compat.weights_v3(np.array([row], np.int32)).tolist() == [expected]
+
+
 def test_v3_does_not_wrap_at_the_ends_of_int32():
     row = np.array([[2**31 - 1, -(2**31)]], np.int32)
     assert compat.weights_v3(row).tolist() == [[127, 0]]
