@@ -1,4 +1,4 @@
-"""The integer attention of the original NPU kernels, bit for bit, flaws included.
+"""The integer attention of the original kernels, bit for bit, flaws included.
 
 Kernels are proven against these stage by stage. They are no recommendation: see `xattn.numerics.sound` for an integer
 attention that keeps a model intact.
