@@ -1,0 +1,53 @@
+"""What is explained: a kernel of ours, run on the simulated core under a tracer, or a traced run of an ELF program."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xattn.bench.activations import cut_tile, synthetic_activations
+from xattn.bench.explain.execution import Tracer
+from xattn.bench.explain.record import Explanation
+from xattn.bench.explain.report import Subject, explain
+from xattn.bench.explain.sources import sources_of_kernel, sources_of_symbols
+from xattn.devices import Host, Simulator
+from xattn.isa.elf import ElfImage
+from xattn.kernels.registry import compiled, kernel_spec
+from xattn.numerics.compat import DEFAULT_SHIFT
+from xattn.sim.core import Result
+
+SEED = 0
+
+
+def explain_kernel(name: str, tokens: int = 64, width: int = 64) -> Explanation:
+    """Run a kernel of the ladder once on a synthetic tile `[tokens, width]` and explain its cycles.
+
+    InputError names the kernels there are and the shapes that this one takes; KernelFaultError when it fails.
+    """
+    spec = kernel_spec(name)
+    tracer = Tracer()
+    program = compiled(name, tokens, width)
+    kernel = Simulator(trace=tracer.step).load(spec, tokens, width)
+    tracer.watch(kernel.core)
+    tile = cut_tile(synthetic_activations(SEED), 0, tokens, width)
+    result = kernel.run(tile.q, tile.k, tile.v, DEFAULT_SHIFT)
+    model = Host().load(spec, tokens, width).run(tile.q, tile.k, tile.v, DEFAULT_SHIFT)
+    assert result.cycles is not None
+    subject = Subject(
+        name=name,
+        kind="kernel",
+        input=f"synthetic activations, seed {SEED}",
+        tokens=tokens,
+        width=width,
+        macs=spec.macs(tokens, width),
+        exact=bool(np.array_equal(result.output, model.output)),
+        findings=result.findings,
+    )
+    return explain(tracer.finish(result.cycles), sources_of_kernel(program), subject)
+
+
+def explain_elf(tracer: Tracer, result: Result, image: ElfImage, name: str) -> Explanation:
+    """Explain a finished run of a program that somebody else compiled, from what the tracer saw of it."""
+    functions = [(symbol.value, symbol.name) for symbol in image.symbols if symbol.kind == "func"]
+    found = [f"{finding.kind.value} at {finding.pc:#x}: {finding.cause}" for finding in result.findings]
+    subject = Subject(name=name, kind="elf", input="as given on the command line", findings=tuple(found))
+    return explain(tracer.finish(result.cycles), sources_of_symbols(functions), subject)
