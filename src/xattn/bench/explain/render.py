@@ -9,7 +9,7 @@ from xattn.bench.explain.timeline import timeline_text
 
 COLUMNS = 64  # cycles in one line of the timeline
 SHOWN_CYCLES = 2 * COLUMNS  # of the timeline, where not all are asked for
-_SHOWN_STALLS, _SHOWN_PORTS = 8, 3
+_SHOWN_FINDINGS, _SHOWN_STALLS, _SHOWN_PORTS = 3, 8, 3
 _NONE = "–"
 
 
@@ -25,8 +25,10 @@ def _title(report: Explanation) -> Iterator[str]:
     yield f"{report.name}{shape}: cycles are {report.cycles_are}"
     verdict = {True: "; the output equals the integer model's", False: "; THE OUTPUT IS WRONG", None: ""}
     yield f"input: {report.input}{verdict[report.exact]}"
-    for finding in report.findings:
+    for finding in report.findings[:_SHOWN_FINDINGS]:
         yield f"finding: {finding}"
+    if len(report.findings) > _SHOWN_FINDINGS:
+        yield f"… and {len(report.findings) - _SHOWN_FINDINGS} more findings; --json lists all"
 
 
 def _section(title: str) -> list[str]:
@@ -73,8 +75,8 @@ def _loops(report: Explanation) -> Iterator[str]:
     ]
     rows += [_loop_row(loop) for loop in report.loops]
     yield from _table(rows)
-    yield "   II: from one iteration to the next, stalls and inner loops included; resources: the unit in brackets is taken"
-    yield "   most; trips: iterations each time it is entered; cycles: prologue and epilogue (fill) included"
+    yield "   II: from one iteration to the next, with stalls and inner loops; resources: the unit in brackets is taken"
+    yield "   most; trips: iterations each time it is entered; cycles: with those of prologue and epilogue (fill)"
 
 
 def _loop_row(loop: LoopRecord) -> tuple[str, ...]:
