@@ -1,6 +1,6 @@
 """From "element i·64 + c of Q" to pointers: addressing forms, post-increments and adjustments between loops.
 
-References of one block to one array whose offsets differ by constants share a pointer. It is set before the outermost
+Loads, or stores, of one block in one array whose offsets differ by constants share a pointer. It is set before the outermost
 loop that moves it, walks with post-increments, and is adjusted at the end of every loop around the innermost one.
 """
 
@@ -71,7 +71,7 @@ def _fits(opcode: Opcode, mode: str, value: int) -> bool:
 
 @dataclass
 class _Group:
-    """References of one block to one array, with equal loop terms."""
+    """Loads or stores of one block in one array, with equal loop terms."""
 
     array: Array
     terms: Affine  # constant 0
@@ -102,7 +102,7 @@ class _Addresses:
             if isinstance(item, Loop):
                 yield from self._groups(item.body, (*path, item))
                 continue
-            found: dict[tuple[Array, Affine], _Group] = {}
+            found: dict[tuple[Array, Affine, bool], _Group] = {}
             for operation in item.operations:
                 memory = operation.memory
                 if memory is None:
@@ -111,7 +111,8 @@ class _Addresses:
                     self._index_by_register(operation, memory)
                     continue
                 terms = Affine(0, memory.offset.terms)
-                group = found.setdefault((memory.array, terms), _Group(memory.array, terms, path, []))
+                key = (memory.array, terms, memory.is_store)
+                group = found.setdefault(key, _Group(memory.array, terms, path, []))
                 group.operations.append(operation)
             yield from found.values()
 

@@ -124,7 +124,7 @@ def _wholes(reference: VirtualRegister | Part | LowHalf, kind: RegisterClass) ->
         return reference.whole, set(kind.code_of)
     table = instruction_table().registers
     file = reference.whole.file
-    fitting = {r.name for r in table.values() if r.file == file and r.parts[reference.index].name in kind.code_of}
+    fitting = {r.name for r in table.values() if r.file == file and r.storage[reference.index].name in kind.code_of}
     return reference.whole, fitting
 
 

@@ -131,7 +131,7 @@ def _schedule(sections: list[Section], live: Liveness, restraint: dict[str, int]
 def _schedule_one(section: Section, live: Liveness, restraint: dict[str, int]) -> ScheduledSection:
     """By the first policy, from the section's present restraint on, under which its values have registers."""
     for level in range(restraint.setdefault(section.name, 0), len(_POLICIES)):
-        scheduled = schedule_section(section, _POLICIES[level])
+        scheduled = schedule_section(section, _POLICIES[level], lambda candidate: fits(candidate, live))
         restraint[section.name] = level
         if fits(scheduled, live):
             break

@@ -82,7 +82,7 @@ def _value(reference: Reference, registers: dict[VirtualRegister, Register], lab
     if isinstance(reference, LowHalf):
         return registers[reference.whole]
     if isinstance(reference, Part):
-        return registers[reference.whole].parts[reference.index]
+        return registers[reference.whole].storage[reference.index]
     if isinstance(reference, Label):
         return labels[reference.name]
     return reference

@@ -43,13 +43,13 @@ class VirtualRegister:
         return instruction_table().registers[_EXAMPLE[self.file]]
 
     def part(self, index: int) -> Part:
-        """The part at `index`, least significant first: halves of x and cm; m, dn, dj, dc of d."""
+        """The storage leaf at `index`, least significant first: halves of x, rows of cm; m, dn, dj, dc of d."""
         return Part(self, index)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a virtual register."""
+    """A storage leaf of a virtual register."""
 
     whole: VirtualRegister
     index: int
@@ -57,7 +57,7 @@ class Part:
     @property
     def example(self) -> Register:
         """A register of the same shape."""
-        return self.whole.example.parts[self.index]
+        return self.whole.example.storage[self.index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,7 @@ def locations(reference: Reference) -> tuple[Location, ...]:
     if isinstance(reference, LowHalf):
         reference = reference.whole.part(0)
     if isinstance(reference, Part):
-        before = sum(len(part.storage) for part in reference.whole.example.parts[: reference.index])
-        return tuple((reference.whole, before + leaf) for leaf in range(len(reference.example.storage)))
+        return ((reference.whole, reference.index),)
     if isinstance(reference, Register):
         return tuple((leaf, 0) for leaf in reference.storage)
     return ()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xattn.compiler.ir import Choice, Label, Location, LowHalf, Operation, Part, Reference, VirtualRegister, locations
 from xattn.isa.codec import Instruction
 from xattn.isa.model import CountOf, Immediate, Opcode, Register
 from xattn.isa.timing import itinerary_of
+
+WHOLE_BANK_BYTES = 32  # an access that needs both interleaved halves of a bank
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,17 @@ def choice_type(opcode: Opcode, position: int) -> object:
 
 def timings(operation: Operation) -> tuple[OperationTiming, ...]:
     """Timing of every choice. They agree on registers and cycles, and differ in slot and ports only."""
-    all_timings = tuple(choice_timing(choice) for choice in operation.choices)
+    all_timings = tuple(_with_bank(choice_timing(choice), operation) for choice in operation.choices)
     first = all_timings[0]
     for other in all_timings[1:]:
         assert {(a.location, a.cycle) for a in other.writes} == {(a.location, a.cycle) for a in first.writes}, operation
     return all_timings
+
+
+def _with_bank(timing: OperationTiming, operation: Operation) -> OperationTiming:
+    """A vector access holds its array's memory bank; two in one cycle would stall the core."""
+    memory = operation.memory
+    if memory is None or memory.array.bank is None or memory.bytes < WHOLE_BANK_BYTES:
+        return timing
+    held = tuple((f"bank {memory.array.bank}", cycle - 1, True) for cycle in timing.memory_cycles)
+    return replace(timing, ports=timing.ports + held)

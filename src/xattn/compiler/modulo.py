@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xattn.compiler.dependence import Graph
+from xattn.compiler.ir import Location
 from xattn.compiler.machine import OperationTiming
 from xattn.compiler.reservation import ReservationTable
 
 _FAR = 1 << 20  # stands for no path
+_OVERLAPS = (64, 8, 16, 4)  # cycles by which an operation may come before those ahead of it in the program
+_TIGHT = 4  # cycles; less freedom makes an operation urgent
 _EVICTIONS = 2  # for each operation
 
 
@@ -56,14 +60,20 @@ def recurrence_minimum(graph: Graph, start: int = 1) -> int:
     return interval
 
 
-def modulo_schedule(graph: Graph, longest: int) -> ModuloSchedule | None:
-    """The first schedule found from the minimal interval upwards, or None when none below `longest` is found."""
+def modulo_schedule(
+    graph: Graph, longest: int, fits: Callable[[ModuloSchedule], bool] = lambda _: True
+) -> ModuloSchedule | None:
+    """The first schedule found that `fits`, from the minimal interval upwards; None when there is none below `longest`.
+
+    `fits` says whether there are registers enough.
+    """
     least = recurrence_minimum(graph, resource_minimum(graph))
     interval = least
     while interval < longest:
-        found = _Attempt(graph, interval).run()
-        if found is not None:
-            return found
+        for overlap in _OVERLAPS:
+            found = _Attempt(graph, interval, overlap).run()
+            if found is not None and fits(found):
+                return found
         interval += max(1, (interval - least) // 2)
     return None
 
@@ -82,17 +92,40 @@ def _longest_paths(graph: Graph, interval: int) -> NDArray[np.int32]:
     return paths
 
 
+def consumers(graph: Graph) -> list[set[int]]:
+    """For each operation those that use the data it produces in the same iteration (addresses are not data)."""
+    found: list[set[int]] = [set() for _ in graph.operations]
+    last_write: dict[Location, int] = {}
+    for node, (timing, *_) in enumerate(graph.timings):
+        for read in timing.reads:
+            if read.location in last_write and _is_data(read.location):
+                found[last_write[read.location]].add(node)
+        for write in timing.writes:
+            last_write[write.location] = node
+    return found
+
+
+def _is_data(location: Location) -> bool:
+    return location[0].file not in ("p", "m", "d", "dj", "dn", "dc")
+
+
 class _Attempt:
     """One try at one interval."""
 
-    def __init__(self, graph: Graph, interval: int) -> None:
+    def __init__(self, graph: Graph, interval: int, overlap: int) -> None:
         self.graph = graph
+        self.overlap = overlap
         self.interval = interval
         self.paths = _longest_paths(graph, interval)
         self.table = ReservationTable(interval)
         count = len(graph.operations)
         self.cycle: list[int | None] = [None] * count
         self.choice = [0] * count
+        self.consumers = consumers(graph)
+        fed = set().union(*self.consumers)
+        self.sources = {node for node, users in enumerate(self.consumers) if users and node not in fed}
+        self.in_order: int | None = None  # the operation last chosen for its place in the program, and its cycle
+        self.front: int | None = None
         self.forced: dict[int, int] = {}
         self.earliest = np.full(count, -_FAR, np.int64)
         self.latest = np.full(count, _FAR, np.int64)
@@ -106,12 +139,21 @@ class _Attempt:
             if node is not None:
                 self.earliest[node] = max(self.earliest[node], 0)  # in program order, from cycle 0 on
             else:
-                node = self._least_free()
+                node = self._next()
                 if node is None:
                     return self._result()
-                downward = self.latest[node] < _FAR // 2
+                downward = self._has_placed(self.consumers[node])
+                if node == self.in_order and not downward:
+                    self._keep_order(node)
             if not self._place(node, downward) and not self._force(node, downward):
                 return None
+            if node == self.in_order:
+                self.front = self.cycle[node]
+
+    def _keep_order(self, node: int) -> None:
+        """Start little before what comes before it in the program: values computed early would only wait."""
+        if self.front is not None and self.front - self.overlap <= self.latest[node]:
+            self.earliest[node] = max(self.earliest[node], self.front - self.overlap)
 
     def _anchors(self) -> list[int]:
         """Operations that can go only into the busiest slot, in program order."""
@@ -121,12 +163,25 @@ class _Attempt:
         slot = max(only, key=lambda s: (only[s], s == "vec"))
         return [n for n, timings in enumerate(self.graph.timings) if len(timings) == 1 and timings[0].slot == slot]
 
-    def _least_free(self) -> int | None:
+    def _next(self) -> int | None:
+        """The operation with least freedom, if any has little; else producers of what is placed, last one first; then
+        the rest in program order."""
         waiting = [node for node, cycle in enumerate(self.cycle) if cycle is None]
         if not waiting:
             return None
         freedom = self.latest[waiting] - np.maximum(self.earliest[waiting], -_FAR // 2)
-        return waiting[int(np.argmin(freedom))]
+        tightest = int(np.argmin(freedom))
+        if freedom[tightest] < _TIGHT:
+            return waiting[tightest]
+        producers = [node for node in waiting if self._has_placed(self.consumers[node])]
+        if producers:
+            return producers[-1]
+        # a source is placed when a user of its data has its place
+        self.in_order = next((node for node in waiting if node not in self.sources), waiting[0])
+        return self.in_order
+
+    def _has_placed(self, nodes: set[int]) -> bool:
+        return any(self.cycle[node] is not None for node in nodes)
 
     def _place(self, node: int, downward: bool) -> bool:
         early, late = self._bounds(node)
@@ -165,11 +220,12 @@ class _Attempt:
         if self.budget < 0:
             return False
         early, late = self._bounds(node)
-        start = late if downward else early
-        cycle = start
-        if node in self.forced:
-            step = -1 if downward else 1
-            cycle = min(start, self.forced[node] + step) if downward else max(start, self.forced[node] + step)
+        cycle = late if downward else early
+        if node in self.forced:  # elsewhere than last time, within one interval of where it should be
+            if downward:
+                cycle = late - (late - self.forced[node] + 1) % self.interval
+            else:
+                cycle = early + (self.forced[node] - early + 1) % self.interval
         self.forced[node] = cycle
         choice = min(
             range(len(self.graph.timings[node])),

@@ -29,6 +29,7 @@ def place_arrays(arrays: list[Array], stack_bytes: int = STACK_BYTES) -> dict[st
             start = -(-next_free[bank] // array.alignment) * array.alignment
             if start + array.size <= ends[bank]:
                 addresses[array.name], next_free[bank] = start, start + array.size
+                array.bank = bank
                 break
         else:
             free = ", ".join(f"bank {b}: {ends[b] - next_free[b]}" for b in range(BANKS))

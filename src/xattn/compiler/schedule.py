@@ -8,6 +8,7 @@ that finds nothing, their body is list-scheduled as one iteration whose resource
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from xattn.compiler.control import Section
@@ -36,11 +37,13 @@ class Policy:
     window: int | None = None
 
 
-def schedule_section(section: Section, policy: Policy) -> ScheduledSection:
-    """Schedule one section."""
+def schedule_section(
+    section: Section, policy: Policy, fits: Callable[[ScheduledSection], bool] = lambda _: True
+) -> ScheduledSection:
+    """Schedule one section. `fits` says whether a pipelined loop leaves registers enough."""
     if section.loop is not None:
         straight = _schedule_iteration(section, policy.window)
-        return (_pipeline(section, straight) if policy.pipeline else None) or straight
+        return (_pipeline(section, straight, fits) if policy.pipeline else None) or straight
     operations = list(section.operations)
     count = len(operations)
     if section.branch is not None:
@@ -54,18 +57,22 @@ def schedule_section(section: Section, policy: Policy) -> ScheduledSection:
     return scheduled
 
 
-def _pipeline(section: Section, straight: StraightSection) -> PipelinedLoop | None:
+def _pipeline(
+    section: Section, straight: StraightSection, fits: Callable[[ScheduledSection], bool]
+) -> PipelinedLoop | None:
     """The overlapped loop, when there is one that ends sooner."""
     assert section.loop is not None
     if section.loop.trips < 2:
         return None
     graph = build_graph(section.operations, section.loop)
-    found = modulo_schedule(graph, int(straight.length * _WORTHWHILE))
+    longest = int(straight.length * _WORTHWHILE) if fits(straight) else 2 * straight.length
+    found = modulo_schedule(graph, longest, lambda schedule: fits(PipelinedLoop(section, graph, schedule)))
     if found is None or found.stages > section.loop.trips:
         return None
     pipelined = PipelinedLoop(section, graph, found)
     cycles = pipelined.length + (pipelined.rounds - 1) * found.interval
-    return pipelined if cycles < straight.length * section.loop.trips + straight.drained else None
+    shorter = cycles < straight.length * section.loop.trips + straight.drained
+    return pipelined if shorter or not fits(straight) else None
 
 
 def _heights(graph: Graph) -> list[int]:

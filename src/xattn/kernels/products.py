@@ -1,7 +1,7 @@
 """`qkt` and `matmul_int8`: one int8 matrix product at the multiplier's rate, narrowed to int8 on its way out.
 
-Both take panels (see `panels`) and give tiles of 16×16 in 4×8 blocks. One loop runs over all tiles: four row blocks times
-two column blocks, eight accumulators, a new product every cycle.
+Both take panels (see `panels`) and give tiles of 16×16 in 4×8 blocks. One loop runs over all tiles: four row blocks
+times two column blocks, eight accumulators, a new product every cycle.
 """
 
 from __future__ import annotations

@@ -3,11 +3,12 @@
 from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.memory import Index, View
 from xattn.compiler.language.scalar import Condition, Scalar, Variable, clamp, divide, maximum, minimum, select
-from xattn.compiler.language.types import ScalarType, VectorType, int8, int16, int32, uint8, uint16
+from xattn.compiler.language.types import AccumulatorType, ScalarType, VectorType, int8, int16, int32, uint8, uint16
 from xattn.compiler.language.vector import Accumulator, Vector, product
 
 __all__ = [
     "Accumulator",
+    "AccumulatorType",
     "Condition",
     "Index",
     "Kernel",

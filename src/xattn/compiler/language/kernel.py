@@ -24,11 +24,11 @@ from xattn.compiler.ir import (
     Reference,
     VirtualRegister,
 )
+from xattn.compiler.language.lanes import LaneOperations
 from xattn.compiler.language.memory import ElementType, View, view
-from xattn.compiler.language.recorder import Recorder
 from xattn.compiler.language.scalar import Condition, Scalar, Variable
-from xattn.compiler.language.types import ScalarType, VectorType
-from xattn.compiler.language.vector import VectorOperations
+from xattn.compiler.language.types import AccumulatorType, ScalarType, VectorType
+from xattn.compiler.language.vector import Accumulator, Vector, VectorOperations
 from xattn.errors import InputError
 from xattn.isa.table import instruction_table
 
@@ -36,7 +36,7 @@ from xattn.isa.table import instruction_table
 _BINARY = {"add": "ADD", "sub": "SUB", "mul": "MUL_mul_r_rr", "and": "AND", "or": "OR"}
 
 
-class Kernel(VectorOperations, Recorder):
+class Kernel(LaneOperations, VectorOperations):
     """Records a kernel's program."""
 
     # -- arguments and memory -------------------------------------------------------------------------------------
@@ -67,6 +67,11 @@ class Kernel(VectorOperations, Recorder):
         table = self._array(name, type, values.shape, None, bank)
         table.array.contents = values.astype(type.name).tobytes()
         return table
+
+    def vector_constant(self, name: str, values: npt.NDArray[np.generic], type: ScalarType) -> Vector:
+        """A constant vector of 64 bytes, loaded here."""
+        table = self.constant(name, values, type)
+        return self.load_vector(table.blocks(VectorType(type, 64 // type.bytes), 1).element(0))
 
     def _array(
         self, name: str, type: ElementType, shape: Sequence[int], base: VirtualRegister | None, bank: int | None
@@ -128,6 +133,8 @@ class Kernel(VectorOperations, Recorder):
         """Load the element that a fully indexed view names."""
         if isinstance(element.type, VectorType):
             return self.load_vector(element)
+        if isinstance(element.type, AccumulatorType):
+            return self.load_accumulator(element)
         target = self.new_register("r")
         self._scalar_access(element, target, is_store=False, offset=element.offset, dj=None)
         return Scalar(self, target)
@@ -146,6 +153,10 @@ class Kernel(VectorOperations, Recorder):
         """Store into the element that a fully indexed view names."""
         if isinstance(element.type, VectorType):
             self.store_vector(element, value)
+            return
+        if isinstance(element.type, AccumulatorType):
+            assert isinstance(value, Accumulator), value
+            self.store_accumulator(element, value)
             return
         assert isinstance(value, (Scalar, int)), value
         self._scalar_access(element, self.in_register(value), is_store=True, offset=element.offset, dj=None)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from xattn.compiler.ir import Affine, Array, Counter, Loop
-from xattn.compiler.language.types import ScalarType, VectorType
+from xattn.compiler.language.types import AccumulatorType, ScalarType, VectorType
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
     from xattn.compiler.language.kernel import Kernel
 
-ElementType = ScalarType | VectorType
+ElementType = ScalarType | VectorType | AccumulatorType
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,10 @@ class View:
         part = self._locate(index)
         return part if part.shape else self.kernel.load(part)
 
+    def element(self, *index: object) -> View:
+        """The element that the indices name, not loaded."""
+        return self._locate(index)
+
     def __setitem__(self, index: object, value: object) -> None:
         """Store an element: the low bits of a scalar, a vector, or an accumulator narrowed on its way."""
         part = self._locate(index)
@@ -91,7 +95,7 @@ class View:
         """The same contiguous memory with another shape."""
         return view(self.kernel, self.array, self.type, shape, self.offset)
 
-    def blocks(self, type: VectorType, *shape: int) -> View:
+    def blocks(self, type: VectorType | AccumulatorType, *shape: int) -> View:
         """The same contiguous memory as vectors."""
         return view(self.kernel, self.array, type, shape, self.offset)
 

@@ -42,3 +42,10 @@ class VectorType:
 
     def __repr__(self) -> str:
         return f"{self.element}x{self.lanes}"
+
+
+@dataclass(frozen=True)
+class AccumulatorType:
+    """A 4×8 accumulator in memory: 32 lanes of int32, row-major."""
+
+    bytes: int = 128

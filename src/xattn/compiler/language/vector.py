@@ -27,6 +27,7 @@ _BLOCK_PRODUCT = {(True, True): 0x308, (False, True): 0x108, (False, False): 0x0
 SHUFFLES = {
     "T64_2x8_lo": 14, "T64_2x8_hi": 15, "T128_2x4_lo": 12, "T128_2x4_hi": 13, "T256_2x2_lo": 10, "T256_2x2_hi": 11,
     "T64_8x2_lo": 6, "T64_8x2_hi": 7, "T8_8x8": 35,
+    "T16_4x8": 29, "T16_8x4": 28, "T16_32x2_lo": 2, "T8_64x2_hi": 1,
 }  # fmt: skip
 
 
@@ -34,7 +35,6 @@ SHUFFLES = {
 class Vector:
     """32 or 64 bytes in (the low half of) a vector register."""
 
-    kernel: VectorOperations
     register: VirtualRegister
     type: VectorType
 
@@ -98,7 +98,7 @@ class VectorOperations(Recorder):
             target = {"dst": register.part(half)}
             choices = (Choice(table["VLDB_dmw_ldb_ag_idx"], target), Choice(table["VLDA_dmw_lda_w_ag_idx"], target))
             self.emit_choices(choices, MemoryReference(element.array, element.offset + 32 * half, 32, False))
-        return Vector(self, register, element.type)
+        return Vector(register, element.type)
 
     def store_vector(self, element: View, value: object) -> None:
         """Store a vector, or an accumulator on its way through shift, rounding and saturation."""
@@ -123,6 +123,24 @@ class VectorOperations(Recorder):
         name = "VST_SRS_S8_S32_ag_idx" if value.type.signed else "VST_SRS_D8_S32_ag_idx"
         memory = MemoryReference(element.array, element.offset, 32, True)
         self.emit(name, {"src": value.source.register, "shft": value.shift}, memory)
+
+    def load_accumulator(self, element: View) -> Accumulator:
+        """Load a 4×8 accumulator, row by row."""
+        target = self.accumulator()
+        self.reload(target, element)
+        return target
+
+    def reload(self, target: Accumulator, element: View) -> None:
+        """Load a 4×8 accumulator into one that there is already: the nine of the core are the scarcest registers."""
+        for row in range(4):
+            memory = MemoryReference(element.array, element.offset + 32 * row, 32, False)
+            self.emit("VLDA_dmw_lda_am_ag_idx", {"dst": target.register.part(row)}, memory)
+
+    def store_accumulator(self, element: View, value: Accumulator) -> None:
+        """Store a 4×8 accumulator, row by row."""
+        for row in range(4):
+            memory = MemoryReference(element.array, element.offset + 32 * row, 32, True)
+            self.emit("VST_dmw_sts_am_ag_idx", {"src": value.register.part(row)}, memory)
 
     # -- products -------------------------------------------------------------------------------------------------
 
@@ -163,7 +181,7 @@ class VectorOperations(Recorder):
             "mod": self.in_register(SHUFFLES[mode]),
         }
         self.emit("VSHUFFLE", operands)
-        return Vector(self, target, low.type)
+        return Vector(target, low.type)
 
     def halves(self, vector: Vector, type: VectorType) -> tuple[HalfVector, HalfVector]:
         """The two halves of a 64-byte vector, to be stored."""

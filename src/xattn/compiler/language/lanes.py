@@ -1,0 +1,83 @@
+"""Lane operations of the kernel language: maxima, differences, sums, masks, rotations, widening and narrowing."""
+
+from __future__ import annotations
+
+from xattn.compiler.ir import Reference, VirtualRegister
+from xattn.compiler.language.recorder import Recorder
+from xattn.compiler.language.types import VectorType, int16, int32, uint8
+from xattn.compiler.language.vector import SHUFFLES, Narrowed, Vector
+from xattn.errors import InputError
+
+
+class LaneOperations(Recorder):
+    """Vector arithmetic lane by lane; operands are whole 64-byte vectors."""
+
+    def maximum(self, a: Vector, b: Vector) -> Vector:
+        """The larger of signed lanes."""
+        return self._with_mask(f"VMAX_LT_S{_bits(a)}", a, b)
+
+    def excess(self, a: Vector, b: Vector) -> Vector:
+        """max(a − b, 0), signed lanes."""
+        return self._with_mask(f"VMAXDIFF_LT_S{_bits(a)}", a, b)
+
+    def _with_mask(self, opcode: str, a: Vector, b: Vector) -> Vector:
+        """These operations also give a comparison mask, which nobody reads."""
+        mask = VirtualRegister("r" if _bits(a) > 8 else "l", "mask")
+        return self._lanes(opcode, a, {"s1": a.register, "s2": b.register, "cmp": mask})
+
+    def add(self, a: Vector, b: Vector) -> Vector:
+        """Sum of lanes, wrapping."""
+        return self._lanes(f"VADD_{_bits(a)}", a, {"s1": a.register, "s2": b.register})
+
+    def bit_and(self, a: Vector, b: Vector) -> Vector:
+        """Bitwise and."""
+        return self._lanes("VBAND", a, {"s1": a.register, "s2": b.register})
+
+    def rotate(self, a: Vector, by: int) -> Vector:
+        """Rotate the 64 bytes down by `by` bytes: byte 0 of the result is byte `by`."""
+        operands: dict[str, Reference] = {"s1": a.register, "s2": a.register, "shift": self.in_register(by)}
+        return self._lanes("VSHIFT", a, operands)
+
+    def _lanes(self, opcode: str, like: Vector, operands: dict[str, Reference]) -> Vector:
+        if like.type.bytes != 64:
+            raise InputError(f"{opcode.lower()} works on 64-byte vectors, found {like.type}")
+        target = self.new_register("x")
+        self.emit(opcode, {"d": target, **operands})
+        return Vector(target, like.type)
+
+    def widened(self, value: Narrowed) -> Vector:
+        """An accumulator's 32 lanes, shifted and saturated to 16 bits, as a vector."""
+        if value.type is not int16:
+            raise InputError(f"an accumulator fills a vector as int16, found {value.type}")
+        target = self.new_register("x")
+        operands: dict[str, Reference] = {"dst": target, "src": value.source.register, "shft": value.shift}
+        self.emit("VSRS_S16_S32_mv_x_srs", operands)
+        return Vector(target, VectorType(int16, 32))
+
+    def floor_of_bfloat(self, bits: Vector, shift: VirtualRegister) -> tuple[Vector, Vector]:
+        """floor(x · 2^shift) as int32 of 32 lanes read as bfloat16: low and high sixteen lanes."""
+        halves = []
+        for half in (0, 1):
+            target = self.new_register("x")
+            operands: dict[str, Reference] = {"dst": target, "src": bits.register.part(half), "shft": shift}
+            self.emit("VFLOOR_S32_BF16_mFl2FxSrc_W", operands)
+            halves.append(Vector(target, VectorType(int32, 16)))
+        return halves[0], halves[1]
+
+    def low_words(self, low: Vector, high: Vector) -> Vector:
+        """The low 16 bits of 32 lanes of 32 bits that lie in two vectors."""
+        return self._shuffled("T16_32x2_lo", low, high, VectorType(int16, 32))
+
+    def high_bytes(self, words: Vector) -> Vector:
+        """The high bytes of 32 lanes of 16 bits, unsigned: a 4×8 block."""
+        return self._shuffled("T8_64x2_hi", words, words, VectorType(uint8, 32))
+
+    def _shuffled(self, mode: str, low: Vector, high: Vector, type: VectorType) -> Vector:
+        target = self.new_register("x")
+        operands: dict[str, Reference] = {"s1": low.register, "s2": high.register}
+        self.emit("VSHUFFLE", {"dst": target, **operands, "mod": self.in_register(SHUFFLES[mode])})
+        return Vector(target, type)
+
+
+def _bits(vector: Vector) -> int:
+    return vector.type.element.bytes * 8
