@@ -125,11 +125,48 @@ def test_calls_return_to_their_own_caller() -> None:
     assert (violation.rule, violation.address) == ("undefined-read", 0x20)
 
 
-def test_what_a_call_finds_defined_stays_defined_behind_it() -> None:
-    # f is called by g, which has two callers; only the second of them knows r5
+def two_levels(first: str, second: str, after: str, function: str = "nop*16") -> str:
+    """main calls g twice, g calls f; `first` and `second` stand before the calls, in f stands `function`."""
+    calls = "".join(
+        f"{before}\n.align 16\njl #g\nnop*4\n{slot}\n" for before, slot in ((first, "nop"), (second, "nop"))
+    )
     g = f"\n.align 16\ng:\nmov r7, lr\n.align 16\njl #f\nnop*5\nmov lr, r7\n{RETURN}"
-    text = "mov r4, lr\n.align 16\njl #g\nnop*5\nmov r5, r0\n.align 16\njl #g\nnop*5\nmov r6, r5\nmov lr, r4\n"
-    assert found(text + RETURN + g + FUNCTION, AT_CALL) == []
+    return f"mov r4, lr\n{calls}{after}\nmov lr, r4\n{RETURN}{g}\n.align 16\nf:\n{function}\n{RETURN}"
+
+
+def test_what_a_caller_knows_stays_known_behind_a_call() -> None:
+    # only the second caller of g defines r5, and it does not lose it where g comes back from f
+    assert found(two_levels("nop", "mov r5, r0", "mov r6, r5"), AT_CALL) == []
+    last_call, padded = "jl #g\nnop*4\nnop\nmov r6", "nop*7\njl #g\nnop*3\nlda r5, [p0, #0]\nnop\nmov r6"
+    arriving = two_levels("nop", "nop", "mov r6, r5").replace(last_call, padded)
+    assert found(arriving, AT_CALL) == []
+    late = found(two_levels("nop", "nop", "mov r6, r5"), AT_CALL)
+    assert [v.rule for v in late] == ["undefined-read"]
+
+
+@pytest.mark.parametrize("changes", ["lda p6, [p0, #0]\nnop*9", "movxm p6, #0x2\nnop*9"])
+def test_what_a_function_changes_is_not_known_behind_its_call(changes: str) -> None:
+    after = "j p6\nnop*5\n.align 16\nend:\nnop"
+    assert found(two_levels("nop", "movxm p6, #end", after)) == []
+    assert {v.rule for v in found(two_levels("nop", "movxm p6, #end", after, changes))} <= {
+        "indirect-target",
+        "branch-target",
+    }
+    assert found(two_levels("nop", "movxm p6, #end", after, changes))
+
+
+def test_every_call_is_followed_behind_its_return() -> None:
+    g = f"g:\nst lr, [sp, #-32]\n.align 16\njl #f\nnop*5\nlda lr, [sp, #-32]\nnop*6\n{RETURN}\n.align 16\nf:\n{RETURN}"
+    text = f"jl #g\nnop*5\njl #g\nnop*5\nmov r6, r9\ndone\n.align 16\n{g}"  # the second call adds nothing new to f
+    assert rules(text, AT_CALL) == [("undefined-read", 0x20)]
+
+
+@pytest.mark.parametrize("sides", [("mov r5, r0", "nop"), ("nop", "mov r5, r0")])
+def test_every_return_of_a_function_counts(sides: tuple[str, str]) -> None:
+    main = "mov r4, lr\n.align 16\njl #f\nnop*5\nmov r6, r5\nmov lr, r4\n{end}\n.align 16\n"
+    text = main + "f:\njnz r0, #g\nnop*5\n{}\n{end}\n.align 16\ng:\n{}\n{end}"
+    assert [v.rule for v in found(text.format(*sides, end=RETURN), AT_CALL)] == ["undefined-read"]
+    assert found(text.format("mov r5, r0", "mov r5, r1", end=RETURN), AT_CALL) == []
 
 
 def test_a_function_is_checked_for_each_of_its_callers() -> None:

@@ -57,8 +57,19 @@ def test_a_value_overtaken_by_an_earlier_write_is_lost_unless_read_before() -> N
     assert rules(lost, allow_in_flight_reads=True) == [("overtaken-write", 4)]
     used = "lda r0, [p0, #0]\nmov r0, r1\nnop*4\nadd r2, r0, r0\nnop*9\ndone"
     assert not rules(used, allow_in_flight_reads=True)
+    assert rules(apart("lda r0, [p0, #0]", "mov r0, r1", 5)) == [("overtaken-write", 12)]
+    bypassed = "vldb wh0, [p0, #0]; vlda wl0, [p0, #0]\nnop*3\nvadd.8 x0, x1, x2\n{}vadd.8 x3, x0, x2\nnop*9\ndone"
+    assert not rules(bypassed.format(""), allow_in_flight_reads=True)
+    assert "overtaken-write" in dict(rules(bypassed.format("nop*2\n"), allow_in_flight_reads=True))
     too_late = "lda r0, [p0, #0]\nmov r0, r1\nnop*5\nadd r2, r0, r0\nnop*9\ndone"
     assert rules(too_late, allow_in_flight_reads=True) == [("overtaken-write", 4)]
+
+
+def test_a_value_of_a_delay_slot_may_be_read_on_one_side_only() -> None:
+    text = "jnz r1, #side\nnop*3\nlda r0, [p0, #0]\nmov r0, r1\n{}\nnop*9\ndone\n.align 16\nside:\n{}\nnop*9\ndone"
+    for sides in (("mov r2, r0", "nop"), ("nop", "mov r2, r0")):
+        assert not rules(text.format(*sides), allow_in_flight_reads=True)
+    assert [rule for rule, _ in rules(text.format("nop", "nop"))] == ["overtaken-write"]
 
 
 PORTS = [  # two operations whose distance must not be this one, and the port
@@ -84,6 +95,8 @@ def test_a_port_serves_one_operation_a_cycle(first: str, second: str, distance: 
 def test_a_port_is_free_only_once_in_a_bundle() -> None:
     assert rules("st r0, [p0, #0]; mov r1, r2\nnop*9\ndone") == [("port", 0)]  # P_RM_PORT
     assert rules("st r0, [p0, #0]; vmul cm0, x0, x2, r0\nnop*9\ndone") == [("port", 0)]  # R_RV_PORT
+    assert rules("st.s8 r0, [p0, #0]; vldb wl0, [p0, #0]\nnop*9\ndone") == [("port", 0)]  # one use reserves only
+    assert rules("vldb wl2, [p0, #0]; vlda wl0, [p0, #0]\nnop*9\ndone") == []  # both reserve only
 
 
 def test_ports_are_counted_over_back_edges() -> None:
@@ -138,6 +151,25 @@ def test_a_late_read_takes_a_value_written_after_its_issue() -> None:
     assert not found(text.format(4), AT_CALL)  # lands in time for cycle 7
     assert [v.rule for v in found(text.format(6), AT_CALL)] == ["undefined-read"]
     assert [v.rule for v in found(text.format(4), AT_CALL, check_late_reads=True)] == ["late-read"]
+
+
+def test_a_first_value_arrives_early_over_a_bypass() -> None:
+    text = "vldb wl1, [p0, #0]\nvldb wh1, [p0, #0]\nnop*7\n{}\n{}nop*9\ndone"
+    for first, second, distance in (
+        ("vadd.8 x0, x1, x1", "vadd.8 x2, x0, x1", 1),
+        ("vmul cm0, x1, x1, r0", "vmac cm0, cm0, x1, x1, r0", 2),
+    ):
+        body = f"{{}}{second}\n"
+        near = text.format(first, body.format("nop\n" * (distance - 1)))
+        assert found(near, AT_CALL, allow_in_flight_reads=True) == []
+    close = text.format("vmul cm0, x1, x1, r0", "vmac cm0, cm0, x1, x1, r0\n")
+    assert {v.rule for v in found(close, AT_CALL, allow_in_flight_reads=True)} == {"undefined-read"}
+
+
+def test_a_late_read_after_the_return_needs_a_value_too() -> None:
+    text = "ret lr\nnop*4\nst.s8 {}, [p0, #0]"
+    assert found(text.format("r0"), AT_CALL) == []
+    assert [v.rule for v in found(text.format("r5"), AT_CALL)] == ["undefined-read"]
 
 
 def test_a_multiply_reads_what_its_configuration_word_asks_for() -> None:
