@@ -7,17 +7,14 @@ distances of `xattn.isa.timing`, the ports and the bundle formats allow, and run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import lane_evaluator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import DATA
+from sequential import STORAGE, Machine, registers_of
 
 from xattn.isa import assemble
 from xattn.isa.codec import Bundle, Instruction, formats_holding
 from xattn.isa.model import CountOf, Immediate, Register
-from xattn.isa.semantics.meaning import meaning_of
 from xattn.isa.syntax import text_of
 from xattn.isa.table import instruction_table
 from xattn.isa.timing import anti_distance, distance, output_distance, overlapping, port_cycles, timing_of
@@ -101,7 +98,6 @@ FILES = {
 }
 ONLY = {"c": ["r8"], "mod": ["r9"], "shift": ["r10"], "ptr": ["p0"], "shft": ["s0"]}
 ALWAYS = {"r8": 776, "r9": 35, "r10": 5, "s0": 3, "p0": DATA, "crSat": 1, "crRnd": 9, "r27": 1}
-STORAGE = [TABLE.register(n) for n, r in TABLE.registers.items() if not r.parts and r.file not in ("special", "qhalf")]
 
 
 @st.composite
@@ -146,51 +142,6 @@ class Listing:
 @st.composite
 def listings(draw: st.DrawFn) -> Listing:
     return Listing([draw(an_instruction()) for _ in range(draw(st.integers(12, 40)))])
-
-
-@dataclass
-class Machine:
-    """Registers (those that hold bits, by name) and memory of the sequential model."""
-
-    registers: dict[str, int]
-    memory: bytearray = field(default_factory=lambda: bytearray(MEMORY_BYTES))
-
-    def read(self, register: Register) -> int:
-        value = place = 0
-        for part in register.storage:
-            value |= self.registers[part.name] << place
-            place += part.bits
-        return value
-
-    def write(self, register: Register, value: int) -> None:
-        for part in register.storage:
-            self.registers[part.name] = value & ((1 << part.bits) - 1)
-            value >>= part.bits
-
-    def execute(self, instruction: Instruction) -> None:
-        opcode = instruction.opcode
-        operands = {}
-        for operand, value in zip(opcode.operands, instruction.values, strict=True):
-            operands[operand.name] = value & 0xFFFFFFFF if isinstance(value, int) else self.read(value)
-        implicit = {register.name: self.read(register) for register in opcode.implicit_uses}
-        effects, loads = meaning_of(opcode), ()
-        offset = instruction["imm"] if opcode.memory is not None else 0
-        assert isinstance(offset, int)
-        if effects.loads:
-            loads = (int.from_bytes(self.memory[offset : offset + effects.loads[0].bytes], "little"),)
-        results = lane_evaluator.execute(opcode.name, implicit, loads, **operands)
-        for name, value in results.items():
-            if name == "store":
-                assert effects.store is not None
-                self.memory[offset : offset + effects.store.bytes] = value.to_bytes(effects.store.bytes, "little")
-            elif name in opcode.position:
-                target = instruction[name]
-                assert isinstance(target, Register)
-                self.write(target, value)
-            else:
-                sticky = any(w.sticky for w in effects.writes if w.place.register == name)
-                register = TABLE.register(name)
-                self.write(register, value | (self.read(register) if sticky else 0))
 
 
 def scheduled(instructions: list[Instruction], gap: int) -> list[tuple[int, Instruction]]:
@@ -246,16 +197,7 @@ def machine_code(placed: list[tuple[int, Instruction]]) -> bytes:
 
 
 def initial(seed: int) -> Machine:
-    state = seed
-    values = {}
-    for register in STORAGE:
-        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
-        values[register.name] = pow(state | 3, 17, 1 << register.bits)
-    for name in [r.name for r in STORAGE if r.file in ("control", "status")]:
-        values[name] = 0
-    machine = Machine({**values, "lr": 0, **ALWAYS})
-    machine.memory[:] = bytes((seed * 7 + 31 * k) & 255 for k in range(MEMORY_BYTES))
-    return machine
+    return Machine.random(seed, MEMORY_BYTES, ALWAYS)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -267,16 +209,12 @@ def initial(seed: int) -> Machine:
 def test_a_tight_schedule_is_equal_to_one_operation_after_another(listing: Listing, seed: int, gap: int) -> None:
     model = initial(seed)
     core = Core(strict=True, severity={"read-in-flight": "ignore"})
-    for register in [*STORAGE, TABLE.register("lr")]:
-        core.registers[register.name] = model.registers[register.name]
+    for name in STORAGE:
+        core.registers[name] = model.registers[name]
     core.write_memory(DATA, bytes(model.memory))
     core.load(machine_code(scheduled(listing.instructions, gap)))
     core.run(0)
     for instruction in listing.instructions:
         model.execute(instruction)
     assert core.read_memory(DATA, MEMORY_BYTES) == bytes(model.memory)
-    found = {}
-    for register in [*STORAGE, TABLE.register("lr")]:
-        value = core.registers[register.name]
-        found[register.name] = value if isinstance(value, int) else int.from_bytes(value.tobytes(), "little")
-    assert found == {name: model.registers[name] for name in found}
+    assert registers_of(core) == model.registers

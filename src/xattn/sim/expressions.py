@@ -200,19 +200,21 @@ class Expressions:
             template = _BOOL.get(value.op)
             if template is None:
                 raise TypeError(f"{value.op} on lanes of 1 bit: widen them first")
-            return template.format(*(self.source(v, elementwise=True) for v in value.args))
+            return template.format(*map(self.source, value.args))
         signed = value.op in _SIGNED
-        args = [self._signed(v) if signed else self.source(v, elementwise=True) for v in value.args]
+        # one number will do for an operand of equal lanes, if another one has the lanes
+        brief = any(v.op not in ("const", "splat") for v in value.args)
+        args = [self._signed(v, brief) if signed else self.source(v, brief) for v in value.args]
         result = _ARRAY[value.op].format(*args, u=dtype(bits), bits=bits)
-        overflows = value.op in ("add", "sub", "mul", "not") and not is_exact(bits)
+        overflows = value.op in ("add", "sub", "mul", "not", "smin", "smax") and not is_exact(bits)
         return self._masked(result, bits) if overflows else result
 
     def _masked(self, source: str, bits: int) -> str:
         mask = self.constant(np.dtype(dtype(bits)).type((1 << bits) - 1))
         return f"({source} & {mask})"
 
-    def _signed(self, value: Value) -> str:
-        source = self.source(value, elementwise=True)
+    def _signed(self, value: Value, elementwise: bool = False) -> str:
+        source = self.source(value, elementwise)
         view = f"{source}.view('{dtype(value.bits, 'i')}')"
         if is_exact(value.bits):
             return view
@@ -357,6 +359,8 @@ class Expressions:
         n = self.source(index)
         if largest(index) >= vector.lanes:
             n = f"{n} % {vector.lanes}"
+        elif index.bits == 1:
+            n = f"+{n}"  # a bool would be taken for a mask
         return self._one_lane(vector, self.source(vector), n)
 
     def _one_lane(self, vector: Value, source: str, index: str) -> str:
