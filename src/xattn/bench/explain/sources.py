@@ -12,9 +12,10 @@ from xattn.compiler.dependence import build_graph
 from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.modulo import resource_minimum
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection
-from xattn.isa.timing import FETCH_BYTES
+from xattn.isa.timing import DATA_MEMORY_BYTES, FETCH_BYTES
 
 _LONGEST = 4096  # cycles: no iteration is longer
+_BANK_BYTES = DATA_MEMORY_BYTES // 4
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,15 @@ class LoopSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """What is known of a program's origin. `loops` by the address of their first bundle, `functions` by address."""
+    """What is known of a program's origin.
+
+    `arrays`: which array an operation accesses. `banks`: the 16 KB banks of data memory that an array lies in. `loops`
+    by the address of their first bundle, `functions` by address.
+    """
 
     lines: Mapping[Place, int] = field(default_factory=dict)
     arrays: Mapping[Place, str] = field(default_factory=dict)
+    banks: Mapping[str, frozenset[int]] = field(default_factory=dict)
     loops: Mapping[int, LoopSource] = field(default_factory=dict)
     functions: Mapping[int, str] = field(default_factory=dict)
 
@@ -78,7 +84,12 @@ def sources_of_kernel(program: CompiledKernel) -> Sources:
             loops[program.emitted.labels[section.target]] = _around(scheduled)
         start += scheduled.length * FETCH_BYTES
     lines = {Place(*key): line for key, line in program.emitted.lines.items()}
-    return Sources(lines, arrays, loops, {0: program.name})
+    banks = {array.name: _banks(program.addresses[array.name], array.size) for array in program.arrays}
+    return Sources(lines, arrays, banks, loops, {0: program.name})
+
+
+def _banks(address: int, size: int) -> frozenset[int]:
+    return frozenset(range(address // _BANK_BYTES, (address + size - 1) // _BANK_BYTES + 1))
 
 
 def _innermost(scheduled: ScheduledSection, start: int) -> LoopSource:

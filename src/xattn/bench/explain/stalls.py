@@ -18,7 +18,7 @@ def stall_records(run: Execution, sources: Sources) -> list[StallRecord]:
     cycles: dict[tuple[object, ...], int] = defaultdict(int)
     examples: dict[tuple[object, ...], list[AccessRecord]] = {}
     for (cause, places), lost in run.meetings.items():
-        accesses = [_access(run, sources, place) for place in places]
+        accesses = _colliding([_access(run, sources, place) for place in places], sources)
         lines = all(access.line for access in accesses)
         key = (cause, *sorted((a.where, a.array or "") for a in accesses)) if lines else (cause, places)
         cycles[key] += lost
@@ -28,6 +28,15 @@ def stall_records(run: Execution, sources: Sources) -> list[StallRecord]:
         for key, lost in cycles.items()
     ]
     return sorted(records, key=lambda record: -record.cycles)
+
+
+def _colliding(accesses: list[AccessRecord], sources: Sources) -> list[AccessRecord]:
+    """Without those whose array shares no bank with that of another; all, where arrays are not known."""
+    if not all(access.array for access in accesses):
+        return accesses
+    banks = [sources.banks[access.array or ""] for access in accesses]
+    met = [a for i, a in enumerate(accesses) if any(banks[i] & other for j, other in enumerate(banks) if j != i)]
+    return met or accesses  # a gather meets itself
 
 
 def _access(run: Execution, sources: Sources, place: Place) -> AccessRecord:
