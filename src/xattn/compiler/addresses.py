@@ -1,7 +1,8 @@
 """From "element i·64 + c of Q" to pointers: addressing forms, post-increments and adjustments between loops.
 
-Loads, or stores, of one block in one array whose offsets differ by constants share a pointer. It is set before the outermost
-loop that moves it, walks with post-increments, and is adjusted at the end of every loop around the innermost one.
+Loads, or stores, of one block in one array whose offsets differ by constants share a pointer. It is set before the
+outermost loop that moves it, walks with post-increments, and is adjusted at the end of every loop around the innermost
+one.
 """
 
 from __future__ import annotations

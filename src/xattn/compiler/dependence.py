@@ -72,7 +72,9 @@ def _register_edges(
             for write in timing.writes:
                 for source, then, read in reads_since[write.location]:
                     if (source, then) != (node, iteration):
-                        yield source, node, read.cycle - (1 if early else write.cycle), iteration - then
+                        forwarded = write.bypass is not None and write.bypass == read.bypass
+                        lands = 1 if early else write.cycle - forwarded
+                        yield source, node, read.cycle - lands, iteration - then
                 if write.location in last_write:
                     source, then, earlier = last_write[write.location]
                     yield source, node, earlier.cycle - write.cycle + 1, iteration - then

@@ -21,9 +21,20 @@ from xattn.compiler.machine import OperationTiming
 from xattn.compiler.reservation import ReservationTable
 
 _FAR = 1 << 20  # stands for no path
-_OVERLAPS = (64, 8, 16, 4)  # cycles by which an operation may come before those ahead of it in the program
-_TIGHT = 4  # cycles; less freedom makes an operation urgent
+_FAILURES = 2  # heuristics that find no place for an operation, before the interval grows
 _EVICTIONS = 2  # for each operation
+
+
+@dataclass(frozen=True)
+class Heuristic:
+    """What to place next. An operation with less than `tight` cycles of freedom is urgent; the others go in program
+    order, none more than `overlap` cycles before the one ahead of it."""
+
+    tight: int
+    overlap: int
+
+
+_HEURISTICS = (Heuristic(_FAR, _FAR), Heuristic(4, 64), Heuristic(4, 8), Heuristic(4, 16), Heuristic(4, 4))
 
 
 @dataclass
@@ -70,10 +81,14 @@ def modulo_schedule(
     least = recurrence_minimum(graph, resource_minimum(graph))
     interval = least
     while interval < longest:
-        for overlap in _OVERLAPS:
-            found = _Attempt(graph, interval, overlap).run()
+        failures = 0
+        for heuristic in _HEURISTICS:
+            found = _Attempt(graph, interval, heuristic).run()
             if found is not None and fits(found):
                 return found
+            failures += found is None
+            if failures == _FAILURES:
+                break
         interval += max(1, (interval - least) // 2)
     return None
 
@@ -112,9 +127,9 @@ def _is_data(location: Location) -> bool:
 class _Attempt:
     """One try at one interval."""
 
-    def __init__(self, graph: Graph, interval: int, overlap: int) -> None:
+    def __init__(self, graph: Graph, interval: int, heuristic: Heuristic) -> None:
         self.graph = graph
-        self.overlap = overlap
+        self.heuristic = heuristic
         self.interval = interval
         self.paths = _longest_paths(graph, interval)
         self.table = ReservationTable(interval)
@@ -152,8 +167,8 @@ class _Attempt:
 
     def _keep_order(self, node: int) -> None:
         """Start little before what comes before it in the program: values computed early would only wait."""
-        if self.front is not None and self.front - self.overlap <= self.latest[node]:
-            self.earliest[node] = max(self.earliest[node], self.front - self.overlap)
+        if self.front is not None and self.front - self.heuristic.overlap <= self.latest[node]:
+            self.earliest[node] = max(self.earliest[node], self.front - self.heuristic.overlap)
 
     def _anchors(self) -> list[int]:
         """Operations that can go only into the busiest slot, in program order."""
@@ -171,7 +186,7 @@ class _Attempt:
             return None
         freedom = self.latest[waiting] - np.maximum(self.earliest[waiting], -_FAR // 2)
         tightest = int(np.argmin(freedom))
-        if freedom[tightest] < _TIGHT:
+        if freedom[tightest] < self.heuristic.tight:
             return waiting[tightest]
         producers = [node for node in waiting if self._has_placed(self.consumers[node])]
         if producers:

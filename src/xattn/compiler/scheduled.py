@@ -71,7 +71,8 @@ def versions(
 
 
 def _written(write: LocationAccess, cycle: int, early: bool) -> tuple[int, int]:
-    landing = cycle + write.cycle
+    # over a bypass the new value is seen, and the old one lost, one cycle before it lands
+    landing = cycle + write.cycle - (write.bypass is not None)
     return (cycle + 1 if early else landing), landing
 
 

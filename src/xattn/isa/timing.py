@@ -86,8 +86,9 @@ def distance(write: Access, read: Access) -> int:
 
 
 def anti_distance(read: Access, write: Access) -> int:
-    """Least distance from a read of the old value to a write of a new one."""
-    return read.cycle - write.cycle
+    """Least distance from a read of the old value to a write of a new one; over a bypass the new one is seen earlier."""
+    bypassed = write.bypass is not None and write.bypass == read.bypass
+    return read.cycle - write.cycle + bypassed
 
 
 def output_distance(first: Access, second: Access) -> int:

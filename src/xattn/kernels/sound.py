@@ -4,11 +4,12 @@ Per query row the state is a reference (the running max, in whole octaves), the 
 int32 accumulators of weights times V. Two loops over pairs of row blocks, both bound by the multiplier:
 
 1. scores S = Q·Kᵀ in 1/128 octave (16 bits), row maxima, new references;
-2. weights P = 2^(S − reference) in 8 bits, by reading fixed-point octaves as bfloat16; accumulators += P·V, sums += P·1.
+2. weights P = 2^(S − reference) in 8 bits, by reading fixed-point octaves as bfloat16; sums += P·V, running += P·1.
 
 Layouts (all made by DMA descriptors from row-major data, runs of 8 bytes): Q `[8, 8, 2]` 4×8 blocks, by pair of row
-blocks and depth; K and V `[2, 8, 4]` 8×8 blocks, by half, depth (K) or keys (V), and block; accumulators
-`[8, 2, 2, 4]` 4×8 int32, by pair, half, row block and column block; references `[16]` vectors, each row's value in eight lanes.
+blocks and depth; K in two arrays of even and odd block columns, `[2, 8, 2]` 8×8 blocks, V `[2, 8, 4]`, by half, depth
+(K) or keys (V), and block; sums `[8, 2, 4, 2]` 4×8 int32, by pair, half, column block and row block; references
+`[8, 2]` vectors, each row's value less 128 in eight lanes; running sums `[8, 2]` 4×8 int32, eight equal columns.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def drain(
     narrowed: list[tuple[int, int, Vector]] = []
     for b in range(COLUMNS):
         for a in range(ROWS):
-            narrowed.append((a, b, k.widened(k.narrow(dots[a][b], shift, int16))))
+            narrowed += [(a, b, k.widened(k.narrow(dots[a][b], shift, int16)))]
         keep_one(k, scores, h, best, *narrowed.pop(0))
     while narrowed:
         keep_one(k, scores, h, best, *narrowed.pop(0))

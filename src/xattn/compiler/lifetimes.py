@@ -1,0 +1,165 @@
+"""Which operation writes each value of a loop and which ones read it: the register need of any schedule of the loop.
+
+A value takes a register from the cycle in which its write lands to the last cycle in which it is read. Values that
+come into the loop or leave it take theirs throughout.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from xattn.compiler.control import Section
+from xattn.compiler.dependence import Graph
+from xattn.compiler.ir import Location, VirtualRegister
+from xattn.compiler.liveness import _SHARED as SHARED
+from xattn.compiler.liveness import CAPACITY, Liveness
+from xattn.compiler.modulo import ModuloSchedule
+
+Event = tuple[int, int]  # operation, cycles after its issue
+
+
+@dataclass(frozen=True)
+class Value:
+    """What one write leaves in one storage leaf of a register, until the next write in program order."""
+
+    landing: Event
+    reads: tuple[Event, ...]  # the last cycle in which the value must be there, for each reader
+
+
+@dataclass(frozen=True)
+class RegisterLimits:
+    """How many registers each file has, and the registers that are taken throughout the loop."""
+
+    capacity: Mapping[str, int]  # halves and parts count as a register of their file, as in `liveness.pressure`
+    held: frozenset[VirtualRegister] = frozenset()
+
+    @classmethod
+    def of_section(cls, section: Section, live: Liveness) -> RegisterLimits:
+        """The core's register files, and the values that live across the section."""
+        across = live.into[section] | live.out_of[section]
+        return cls(CAPACITY, frozenset(r for r, _ in across if isinstance(r, VirtualRegister)))
+
+
+def file_of(register: VirtualRegister) -> str:
+    """The register file that a register is taken from: halves and parts come from that of the whole."""
+    return SHARED.get(register.file, register.file)
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """The values of a loop body by register and storage leaf, in program order."""
+
+    values: Mapping[VirtualRegister, Mapping[int, tuple[Value, ...]]]
+    carried: frozenset[VirtualRegister]  # read before they are written: they come from outside or the last iteration
+
+    @classmethod
+    def of(cls, graph: Graph) -> Lifetimes:
+        """Walk the body once."""
+        current: dict[Location, tuple[Event, list[Event]]] = {}
+        done: dict[VirtualRegister, dict[int, list[Value]]] = defaultdict(lambda: defaultdict(list))
+        carried = set()
+
+        def close(location: Location) -> None:
+            register, leaf = location
+            assert isinstance(register, VirtualRegister)
+            landing, reads = current.pop(location)
+            done[register][leaf].append(Value(landing, tuple(reads)))
+
+        for node, (timing, *_) in enumerate(graph.timings):
+            for read in timing.reads:
+                if read.location in current:
+                    current[read.location][1].append((node, read.cycle - 1))
+                elif isinstance(read.location[0], VirtualRegister):
+                    carried.add(read.location[0])
+            for write in timing.writes:
+                if isinstance(write.location[0], VirtualRegister):
+                    if write.location in current:
+                        close(write.location)
+                    current[write.location] = ((node, write.cycle), [])
+        for location in list(current):
+            close(location)
+        values = {r: {leaf: tuple(found) for leaf, found in sorted(leaves.items())} for r, leaves in done.items()}
+        return cls(values, frozenset(carried))
+
+    def rivals(self, limits: RegisterLimits) -> dict[str, RivalRegisters]:
+        """For each limited file the registers whose need depends on the schedule, and how many are left for them."""
+        held = limits.held | self.carried
+        taken = Counter(file_of(register) for register in held)
+        found: dict[str, list[VirtualRegister]] = defaultdict(list)
+        for register in self.values:
+            if register not in held:
+                found[file_of(register)].append(register)
+        return {
+            file: RivalRegisters(self, tuple(found[file]), count - taken[file])
+            for file, count in limits.capacity.items()
+            if found[file] or taken[file]
+        }
+
+
+@dataclass(frozen=True)
+class RivalRegisters:
+    """Registers that compete for the `free` ones of a file."""
+
+    lifetimes: Lifetimes = field(repr=False)
+    registers: tuple[VirtualRegister, ...]
+    free: int
+
+    @property
+    def always_fit(self) -> bool:
+        """Whether there are enough for any schedule."""
+        return len(self.registers) <= self.free
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether `least` and `most` say the same: no register has parts that are written or read on their own."""
+        return all(len(set(self.lifetimes.values[register].values())) == 1 for register in self.registers)
+
+    @property
+    def least(self) -> list[tuple[Value, ...]]:
+        """Sets of values that take a register each from the first landing to the last read; any schedule needs these."""
+        found: list[tuple[Value, ...]] = []
+        for register in self.registers:
+            leaves = self.lifetimes.values[register].values()
+            busiest = max(leaves, key=lambda values: sum(1 + len(value.reads) for value in values))
+            found += [(value,) for value in busiest]
+        return found
+
+    @property
+    def most(self) -> list[tuple[Value, ...]]:
+        """As `least`, but enough for any schedule: the parts of a register count from the first to the last."""
+        found: list[tuple[Value, ...]] = []
+        for register in self.registers:
+            leaves = list(dict.fromkeys(self.lifetimes.values[register].values()))
+            if len({len(values) for values in leaves}) == 1:
+                found += zip(*leaves, strict=True)
+            else:
+                found += [(value,) for values in leaves for value in values]
+        return found
+
+
+def register_need(graph: Graph, schedule: ModuloSchedule, limits: RegisterLimits) -> dict[str, int]:
+    """The most registers of each limited file that are taken in one cycle of the steady state."""
+    lifetimes = Lifetimes.of(graph)
+    held = limits.held | lifetimes.carried
+    throughout = Counter(file_of(register) for register in held)
+    taken: dict[str, list[int]] = {file: [throughout[file]] * schedule.interval for file in limits.capacity}
+    for register, leaves in lifetimes.values.items():
+        if register in held or file_of(register) not in taken:
+            continue
+        places: set[int] = set()
+        for values in leaves.values():
+            for value in values:
+                first, last = lifetime(value, schedule.cycles)
+                places.update(cycle % schedule.interval for cycle in range(first, last + 1))
+        for place in places:
+            taken[file_of(register)][place] += 1
+    return {file: max(counts) for file, counts in taken.items() if any(counts)}
+
+
+def lifetime(value: Value, cycles: Sequence[int]) -> tuple[int, int]:
+    """First and last cycle in which a value takes its register, for given issue cycles."""
+    first = cycles[value.landing[0]] + value.landing[1]
+    return first, max([first, *(cycles[node] + after for node, after in value.reads)])

@@ -1,0 +1,168 @@
+"""The modulo scheduling problem as constraints: OR-Tools CP-SAT decides whether an interval has a schedule.
+
+An operation is issued in cycle residue + interval · stage. Two operations meet in a slot or on a port when their
+residues do; dependences compare whole cycles; a value takes its register in its own iteration and in the same place of
+every other one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillWorking
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from xattn.compiler.dependence import Graph
+from xattn.compiler.interval_bounds import slot_units
+from xattn.compiler.lifetimes import Event, Lifetimes, RegisterLimits, RivalRegisters, Value
+from xattn.compiler.modulo import ModuloSchedule
+from xattn.errors import InputError
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+Outcome = Literal["feasible", "infeasible", "unknown"]
+_SEED = 1
+_GLANCE_S = 0.2  # how often a waiting main thread looks for Ctrl-C
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the solver found. `effort` is in its deterministic seconds, the same on every machine."""
+
+    outcome: Outcome
+    schedule: ModuloSchedule | None
+    effort: float
+
+
+def solver_version() -> str:
+    """Version of OR-Tools. InputError when it is not installed."""
+    return str(_ortools().__version__)
+
+
+def _ortools() -> cp_model:
+    try:
+        from ortools.sat.python import cp_model
+    except ImportError:
+        raise InputError('proofs need OR-Tools, which is not installed: pip install "xattn[tune]"') from None
+    return cp_model
+
+
+class ModuloModel:
+    """Schedules of a loop with one interval, within so many stages and, when `limits` are given, registers.
+
+    `need` says how registers with parts of their own are counted where limits are given: "least" allows too much
+    (what it excludes is impossible), "most" too little (what it finds is possible). Without such registers both are
+    exact.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        interval: int,
+        stages: int,
+        limits: RegisterLimits | None = None,
+        need: Literal["least", "most"] = "most",
+    ) -> None:
+        self.graph, self.interval = graph, interval
+        self.cp = _ortools()
+        self.model = self.cp.CpModel()
+        self.residues = [self.model.new_int_var(0, interval - 1, f"residue {n}") for n in range(len(graph.operations))]
+        self.stages = [self.model.new_int_var(0, stages - 1, f"stage {n}") for n in range(len(graph.operations))]
+        self.last_cycle = interval * stages + max((t.drained for ts in graph.timings for t in ts), default=0)
+        self.chosen = [self._choices(node) for node in range(len(graph.operations))]
+        self._slots()
+        self._ports()
+        self._dependences()
+        if limits is not None:
+            for rivals in Lifetimes.of(graph).rivals(limits).values():
+                if not rivals.always_fit:
+                    self._registers(rivals, need)
+
+    def _choices(self, node: int) -> list[cp_model.IntVar]:
+        """A truth value for every choice that differs from those before it in slot or ports; exactly one holds."""
+        kinds = [(timing.slot, frozenset(timing.ports)) for timing in self.graph.timings[node]]
+        found = [self.model.new_bool_var(f"choice {node}.{n}") for n in range(len(kinds))]
+        self.model.add_exactly_one(found)
+        for n, kind in enumerate(kinds):
+            if kind in kinds[:n]:
+                self.model.add(found[n] == 0)
+        return found
+
+    def _issue(self, node: int) -> cp_model.LinearExpr:
+        return self.residues[node] + self.interval * self.stages[node]
+
+    def _slots(self) -> None:
+        """A bundle holds one operation of a slot, and none of two slots that fit no format together."""
+        taken: dict[str, list[cp_model.IntervalVar]] = defaultdict(list)
+        for node, timings in enumerate(self.graph.timings):
+            for timing, chosen in zip(timings, self.chosen[node], strict=True):
+                taken[timing.slot].append(self._cell(node, 0, chosen))
+        for unit in slot_units(sorted(taken)):
+            self.model.add_no_overlap([cell for slot in sorted(unit) for cell in taken[slot]])
+
+    def _cell(self, node: int, offset: int, chosen: cp_model.IntVar) -> cp_model.IntervalVar:
+        """One cycle, so many after the operation's residue."""
+        return self.model.new_optional_fixed_size_interval_var(self.residues[node] + offset, 1, chosen, "")
+
+    def _ports(self) -> None:
+        """Who needs a port alone shares it with nobody; the others may share it."""
+        held: dict[str, dict[tuple[int, int, int], bool]] = defaultdict(dict)
+        for node, timings in enumerate(self.graph.timings):
+            for choice, timing in enumerate(timings):
+                for port, cycle, required in timing.ports:
+                    key = (node, choice, cycle % self.interval)
+                    if timing.longest_hold > self.interval and key in held[port] and (required or held[port][key]):
+                        self.model.add(self.chosen[node][choice] == 0)  # its next iteration comes too early for it
+                    held[port][key] = held[port].get(key, False) or required
+        for cells in held.values():
+            shared = sum(not alone for alone in cells.values())
+            if len({node for node, _, _ in cells}) < 2 or shared == len(cells):
+                continue
+            self._hold(cells, max(1, shared))
+
+    def _hold(self, cells: dict[tuple[int, int, int], bool], capacity: int) -> None:
+        intervals, demands = [], []
+        offsets = {offset for _, _, offset in cells}
+        for (node, choice, offset), alone in cells.items():
+            # cells lie in [0, 2 II): with a copy one interval earlier, whatever meets modulo II meets
+            for shift in (0,) if len(offsets) == 1 else (0, -self.interval):
+                intervals.append(self._cell(node, offset + shift, self.chosen[node][choice]))
+                demands.append(capacity if alone else 1)
+        self.model.add_cumulative(intervals, demands, capacity)
+
+    def _dependences(self) -> None:
+        strongest: dict[tuple[int, int], int] = {}
+        for edge in self.graph.edges:
+            wait = edge.latency - self.interval * edge.distance
+            key = (edge.source, edge.target)
+            strongest[key] = max(wait, strongest.get(key, wait))
+        for (source, target), wait in strongest.items():
+            if source != target:
+                self.model.add(self._issue(target) - self._issue(source) >= wait)
+            elif wait > 0:
+                self.model.add_bool_or([])
+
+    # -- registers ------------------------------------------------------------------------------------------------
+
+    def _registers(self, rivals: RivalRegisters, need: Literal["least", "most"]) -> None:
+        """At no time more values than registers. Lifetimes are at most an interval long: dependences see to it."""
+        if rivals.free <= 0:
+            self.model.add_bool_or([])
+            return
+        intervals, lengths = [], []
+        for index, values in enumerate(rivals.least if need == "least" else rivals.most):
+            node, after = values[0].landing
+            start, end = self._lifetime(values, f"{need} {index}")
+            lengths.append(end - start)
+            # The value's place in the steady state: from the residue of its first write, not from its stage.
+            place = self._place(values)
+            length = self.model.new_int_var(1, self.last_cycle, "")
+            self.model.add(length == end - start)
+            for shift in (-self.interval, 0, self.interval):
+                begin = place + shift
+                intervals.append(self.model.new_interval_var(begin, length, begin + length, ""))
+        self.model.add_cumulative(intervals, [1] * len(intervals), rivals.free)
+        self.model.add(sum(lengths) <= rivals.free * self.interval)
