@@ -203,7 +203,7 @@ class Expressions:
             return template.format(*map(self.source, value.args))
         signed = value.op in _SIGNED
         # one number will do for an operand of equal lanes, if another one has the lanes
-        brief = any(v.op not in ("const", "splat") for v in value.args)
+        brief = is_exact(bits) and any(v.op not in ("const", "splat") for v in value.args)
         args = [self._signed(v, brief) if signed else self.source(v, brief) for v in value.args]
         result = _ARRAY[value.op].format(*args, u=dtype(bits), bits=bits)
         overflows = value.op in ("add", "sub", "mul", "not", "smin", "smax") and not is_exact(bits)
