@@ -13,6 +13,7 @@ from xattn.compiler.emit import Emitted, emit, separate_loop_setup
 from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
 from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.recorder import constant_choices
+from xattn.compiler.legality import assert_legal, state_at_reset
 from xattn.compiler.liveness import Liveness, analyse, fits, pressure
 from xattn.compiler.place import place_arrays
 from xattn.compiler.schedule import Policy, schedule_section
@@ -65,6 +66,7 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
     arguments = _argument_registers(program)
     scheduled, registers, saved = _schedule_and_allocate(program, arguments)
     emitted = emit(scheduled, registers)
+    _prove_legal(emitted, arguments)
     return CompiledKernel(
         name,
         emitted,
@@ -75,6 +77,13 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
         _frame_bytes(saved),
         tuple(scheduled),
     )
+
+
+def _prove_legal(emitted: Emitted, arguments: dict[VirtualRegister, Register]) -> None:
+    """Check the machine code, knowing nothing of how it came about; LegalityError names what is wrong."""
+    given = {register.name for register in arguments.values()}
+    defined = state_at_reset() | given | {"SP", "lr"} | CALLEE_SAVED
+    assert_legal(emitted.code, defined_at_entry=frozenset(defined), allow_in_flight_reads=True)
 
 
 def _schedule_and_allocate(

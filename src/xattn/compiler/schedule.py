@@ -20,7 +20,8 @@ from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSe
 from xattn.errors import XattnError
 from xattn.isa.timing import DELAY_SLOTS
 
-_WORTHWHILE = 0.95  # of an iteration: an interval above it is not worth a prologue and an epilogue
+# Of an iteration's length: an interval above it is not worth a prologue and an epilogue. Scalar loops gain least.
+_WORTHWHILE, _WORTHWHILE_SCALAR = 0.95, 0.7
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
 
 
@@ -65,7 +66,9 @@ def _pipeline(
     if section.loop.trips < 2:
         return None
     graph = build_graph(section.operations, section.loop)
-    longest = int(straight.length * _WORTHWHILE) if fits(straight) else 2 * straight.length
+    is_vector = any(operation.opcode.slot == "vec" for operation in section.operations)
+    worthwhile = _WORTHWHILE if is_vector else _WORTHWHILE_SCALAR
+    longest = int(straight.length * worthwhile) if fits(straight) else 2 * straight.length
     found = modulo_schedule(graph, longest, lambda schedule: fits(PipelinedLoop(section, graph, schedule)))
     if found is None or found.stages > section.loop.trips:
         return None
