@@ -12,7 +12,7 @@ from xattn.compiler.dataflow.difference import DataflowError, Difference
 from xattn.compiler.dataflow.machine_order import MachineOrder
 from xattn.compiler.dataflow.nest import counted_loops, trips_of
 from xattn.compiler.dataflow.places import Code
-from xattn.compiler.dataflow.program_order import Footprints, Meaning, ProgramOrder
+from xattn.compiler.dataflow.program_order import Footprints, ProgramOrder
 from xattn.compiler.dataflow.values import Names, on_entry
 from xattn.compiler.ir import Operation, VirtualRegister
 from xattn.isa.model import Register
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from xattn.compiler.compile import CompiledKernel
 
 EXECUTIONS = 100_000  # of operations, about 50,000 bundles; a longer program is followed for a few trips of each loop
+SHOWN = 20  # differences
 
 
-def check_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS, most: int = 20) -> list[Difference]:
+def check_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS, most: int = SHOWN) -> list[Difference]:
     """Every difference between a kernel's machine code and its program in order (the first `most`, in time).
 
     The code is decoded from its bytes and executed by the exposed timing; beside it, the operations of its sections
@@ -40,15 +41,33 @@ def check_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS, mo
     choices do the same, and that memory references touch the bytes that they say), and that the caller's arrays do not
     overlap.
     """
-    code, names = _read(compiled)
+    code = read_code(compiled)
     if code.differences:
         return code.differences[:most]
-    meaning, machine = follow(compiled, executions=executions, most=most)
+    machine = follow(compiled, code, executions=executions, most=most)
     if not machine.stopped:
         machine.compare_counts()
         machine.compare_end(_kept_registers())
-    before = [*_overlaps(compiled), *_unwritten(compiled, names), *_broken_promises(meaning, machine.footprints)]
+    before = [*_overlaps(compiled), *_unwritten(compiled, code.names), *_broken_promises(machine)]
     return [*before, *machine.differences][:most]
+
+
+def read_code(compiled: CompiledKernel) -> Code:
+    """The kernel's code decoded, each instruction beside its operation. Look at its `differences` before following."""
+    names = Names(operation for section in _sections(compiled) for operation in _operations(section))
+    return Code(compiled.emitted.code, compiled.emitted.operations, names)
+
+
+def follow(compiled: CompiledKernel, code: Code, *, executions: int = EXECUTIONS, most: int = SHOWN) -> MachineOrder:
+    """Execute the program in order and then its code, which collects the differences that show on the way."""
+    sections, names = _sections(compiled), code.names
+    loops = counted_loops(sections)
+    trips = trips_of(sections, loops, _loop_counts(sections, code), executions)
+    footprints = Footprints(compiled.arrays, names)
+    meaning = ProgramOrder(names, sections, loops, trips, footprints, _arguments(compiled, names)).run()
+    machine = MachineOrder(code, meaning, footprints, trips.reduced, most)
+    machine.run()
+    return machine
 
 
 def assert_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS) -> None:
@@ -58,16 +77,20 @@ def assert_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS) -
         raise DataflowError(compiled.name, differences)
 
 
+def _sections(compiled: CompiledKernel) -> list[Section]:
+    return [scheduled.section for scheduled in compiled.sections]
+
+
 def _operations(section: Section) -> Iterable[Operation]:
     return [*section.operations, *([section.branch] if section.branch is not None else [])]
 
 
-def _loop_counts(sections: Sequence[Section], code: Code, names: Names) -> dict[Section, int]:
+def _loop_counts(sections: Sequence[Section], code: Code) -> dict[Section, int]:
     """What the code sets its loop counter to for each hardware loop."""
     counts = {}
     for section in sections:
         if section.loop is not None and section.count is not None:
-            values = code.constants_of(names[section.count].number)
+            values = code.constants_of(code.names[section.count].number)
             if values:
                 counts[section] = max(values)
     return counts
@@ -103,9 +126,9 @@ def _overlaps(compiled: CompiledKernel) -> list[Difference]:
     return found
 
 
-def _unwritten(names: Names, arguments: dict[VirtualRegister, Register]) -> list[Difference]:
+def _unwritten(compiled: CompiledKernel, names: Names) -> list[Difference]:
     """Registers of the program that are read but neither written nor arguments: any value would pass for theirs."""
-    known = {register for one in names.numbered for register, _ in one.writes} | arguments.keys()
+    known = {register for one in names.numbered for register, _ in one.writes} | _arguments(compiled, names).keys()
     found = {}
     for one in names.numbered:
         for register, _ in one.reads:
@@ -123,9 +146,10 @@ def _kept_registers() -> list[Register]:
     return [r for r in registers if r.name in CALLEE_SAVED or r.name == "SP" or r.file == "control"]
 
 
-def _broken_promises(meaning: Meaning, footprints: Footprints) -> list[Difference]:
+def _broken_promises(machine: MachineOrder) -> list[Difference]:
     """What the program in order already gets wrong: callee-saved registers and the stack pointer, bytes of others."""
     table = instruction_table().registers
+    meaning = machine.meaning
     found = []
     for name in sorted(CALLEE_SAVED):
         leaf = table[name]
@@ -135,7 +159,7 @@ def _broken_promises(meaning: Meaning, footprints: Footprints) -> list[Differenc
             found.append(Difference("end", "", 0, leaf.text, expected, meaning.names.describe(token)))
     for number, byte in meaning.strays.items():
         operation = meaning.names.numbered[number].operation
-        where = footprints.name(byte)
+        where = machine.footprints.name(byte)
         found.append(
             Difference("memory", repr(operation), operation.line, "an address", "bytes of its own array", where)
         )

@@ -71,11 +71,12 @@ class _Touch(NamedTuple):
 
 
 class MachineOrder:
-    """One run of the code. `run` fills `differences`, at most about `most` of them."""
+    """One run of the code. `run` fills `differences`, at most about `most` of them, and `path`: addresses in time."""
 
     def __init__(self, code: Code, meaning: Meaning, footprints: Footprints, reduced: bool, most: int) -> None:
         self.code, self.meaning, self.footprints, self.reduced, self.most = code, meaning, footprints, reduced, most
         self.differences: list[Difference] = []
+        self.path: list[int] = []
         numbers = leaf_numbers()
         self.state: list[Token] = [on_entry(leaf) for leaf in numbers]
         self.landed = [-1] * len(numbers)
@@ -103,6 +104,7 @@ class MachineOrder:
                 found = "no bundle there" if bundle is None else f"no end after {self.time} bundles"
                 self._differ("control", None, "execution", "a way to the return", found)
                 return
+            self.path.append(self.address)
             self._cycle(bundle)
             self.address = self._next(bundle)
             self.time += 1
