@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from xattn.compiler.addresses import assign_addresses
 from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError, allocate
 from xattn.compiler.control import Section, to_sections
+from xattn.compiler.dead import remove_dead
 from xattn.compiler.emit import Emitted, emit, separate_loop_setup
 from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
 from xattn.compiler.language.kernel import Kernel
@@ -61,6 +62,7 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
     kernel = Kernel(name)
     function(kernel)
     program = kernel.program
+    remove_dead(program)
     addresses = place_arrays(program.arrays)
     assign_addresses(program)
     arguments = _argument_registers(program)

@@ -1,0 +1,296 @@
+"""Kernels written in the language compute what Python computes: the compiler from end to end, on the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from language_cases import run
+
+from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError
+from xattn.compiler.compile import compile_kernel
+from xattn.compiler.emit import ProgramTooLargeError
+from xattn.compiler.language import (
+    Kernel,
+    VectorType,
+    clamp,
+    divide,
+    int8,
+    int16,
+    int32,
+    maximum,
+    minimum,
+    product,
+    select,
+    uint8,
+)
+from xattn.errors import InputError, XattnError
+
+RNG = np.random.default_rng(5)
+slow_compile = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+
+
+def numbers(shape: tuple[int, ...], dtype: type = np.int8) -> np.ndarray:
+    info = np.iinfo(dtype)
+    return RNG.integers(info.min, info.max + 1, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("unroll", [1, 2, 4, 8])
+def test_loop_over_elements(unroll: int) -> None:
+    a, b = numbers((64,)), numbers((64,))
+
+    def kernel(k: Kernel) -> None:
+        x, y, out = k.argument("x", int8, (64,)), k.argument("y", int8, (64,)), k.argument("out", int32, (64,))
+        for i in k.loop(64, unroll=unroll):
+            out[i] = x[i] * y[i] - 3
+
+    found, _, _ = run(kernel, {"x": a, "y": b}, "out", np.zeros(64, np.int32))
+    np.testing.assert_array_equal(found, a.astype(np.int32) * b - 3)
+
+
+def test_nested_loops_with_strides_that_need_modifiers() -> None:
+    a, b = numbers((12, 20)), numbers((20, 9))
+
+    def kernel(k: Kernel) -> None:
+        x, y = k.argument("x", int8, (12, 20)), k.argument("y", int8, (20, 9))
+        out = k.argument("out", int32, (12, 9))
+        for i in k.loop(12):
+            for j in k.loop(9):
+                total = k.variable(0)
+                for c in k.loop(20, unroll=4):
+                    total += x[i, c] * y[c, j]
+                out[i, j] = total
+
+    found, _, _ = run(kernel, {"x": a, "y": b}, "out", np.zeros((12, 9), np.int32))
+    np.testing.assert_array_equal(found, a.astype(np.int32) @ b.astype(np.int32))
+
+
+def test_grid_walks_memory_in_two_dimensions() -> None:
+    rows = numbers((4, 3, 32))
+
+    def kernel(k: Kernel) -> None:
+        block = VectorType(int8, 32)
+        x, out = k.argument("x", block, (4, 3)), k.argument("out", block, (3, 5, 4))
+        for i, j in k.grid(4, 3):
+            out[j, 2, i] = x[i, j]
+
+    found, _, _ = run(
+        kernel, {"x": rows, "out": np.zeros((3, 5, 4, 32), np.int8)}, "out", np.zeros((3, 5, 4, 32), np.int8)
+    )
+    np.testing.assert_array_equal(found[:, 2], rows.transpose(1, 0, 2))
+    assert not found[:, [0, 1, 3, 4]].any()
+
+
+def test_scalar_operations() -> None:
+    a = numbers((32,), np.int32) >> 8
+    operations: list[tuple[Callable[..., object], Callable[[int], int]]] = [
+        (lambda x: maximum(x, -7), lambda x: max(x, -7)),
+        (lambda x: minimum(x, 9), lambda x: min(x, 9)),
+        (lambda x: clamp(x, -128, 127), lambda x: min(max(x, -128), 127)),
+        (lambda x: (x >> 3) + (x << 2), lambda x: (x >> 3) + (x << 2)),
+        (lambda x: select(x > 100, 1, select(x <= -100, 2, 3)), lambda x: 1 if x > 100 else 2 if x <= -100 else 3),
+        (lambda x: (x & 255) | 256, lambda x: (x & 255) | 256),
+        (lambda x: -x + 1000, lambda x: -x + 1000),
+        (lambda x: divide(x & 8191, k_seven, 13), lambda x: (x & 8191) // 7),
+    ]
+    k_seven: object = None
+
+    def kernel(k: Kernel) -> None:
+        nonlocal k_seven
+        x, out = k.argument("x", int32, (32,)), k.argument("out", int32, (len(operations), 32))
+        k_seven = k.variable(7)
+        for i in k.loop(32):
+            for row, (operation, _) in enumerate(operations):
+                out[row, i] = operation(x[i])
+
+    found, _, _ = run(kernel, {"x": a}, "out", np.zeros((len(operations), 32), np.int32))
+    for row, (_, wanted) in enumerate(operations):
+        assert found[row].tolist() == [wanted(int(x)) for x in a], row
+
+
+@pytest.mark.parametrize(
+    ("element", "dtype"), [(int8, np.int8), (uint8, np.uint8), (int16, np.int16), (int32, np.int32)]
+)
+def test_element_types_are_widened_and_narrowed(element: object, dtype: type) -> None:
+    a = numbers((24,), dtype)
+
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", element, (24,)), k.argument("out", element, (24,))  # type: ignore[arg-type]
+        for i in k.loop(24):
+            out[i] = x[i] + 1
+
+    found, _, _ = run(kernel, {"x": a}, "out", np.zeros(24, dtype))
+    np.testing.assert_array_equal(found, (a.astype(np.int64) + 1).astype(dtype))
+
+
+def test_table_is_looked_up_by_value() -> None:
+    table, index = numbers((256,), np.uint8), numbers((40,), np.uint8)
+
+    def kernel(k: Kernel) -> None:
+        entries = k.constant("table", table, uint8)
+        x, out = k.argument("x", uint8, (40,)), k.argument("out", uint8, (40,))
+        for i in k.loop(40):
+            out[i] = entries.at(x[i])
+
+    found, _, _ = run(kernel, {"x": index}, "out", np.zeros(40, np.uint8))
+    np.testing.assert_array_equal(found, table[index])
+
+
+def test_block_products_accumulate_and_narrow() -> None:
+    left, right = numbers((3, 4, 8)), numbers((3, 8, 8))
+
+    def kernel(k: Kernel) -> None:
+        x = k.argument("x", VectorType(int8, 32), (3,))
+        y = k.argument("y", VectorType(int8, 64), (3,))
+        out = k.argument("out", VectorType(int8, 32), (1,))
+        k.set_control("crSat", 1)
+        total = k.accumulator()
+        total.set(product(x[0], y[0]))
+        total += product(x[1], y[1])
+        total += product(x[2], y[2])
+        out[0] = k.narrow(total, k.shift_amount(6), int8)
+        k.set_control("crSat", 0)
+
+    found, _, _ = run(kernel, {"x": left, "y": right}, "out", np.zeros((4, 8), np.int8))
+    wanted = sum(a.astype(int) @ b.astype(int) for a, b in zip(left, right, strict=True)) >> 6
+    np.testing.assert_array_equal(found, np.clip(wanted, -128, 127))
+
+
+def test_values_carried_round_a_pipelined_loop() -> None:
+    a = numbers((96,))
+
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", int8, (96,)), k.argument("out", int32, (2,))
+        total, best = k.variable(0), k.variable(-1000)
+        for i in k.loop(96, unroll=3):
+            total += x[i]
+            best.set(maximum(best, x[i]))
+        out[0] = total
+        out[1] = best
+
+    found, _, _ = run(kernel, {"x": a}, "out", np.zeros(2, np.int32))
+    assert found.tolist() == [int(a.sum()), int(a.max())]
+
+
+@slow_compile
+@given(st.data())
+def test_random_expressions_equal_python(data: st.DataObject) -> None:
+    """Random straight-line and looped scalar programs against the same Python on wrapped 32-bit integers."""
+    trips = data.draw(st.sampled_from([1, 2, 3, 8]))
+    program = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from("+-*&|<>m"), st.integers(0, 7), st.integers(0, 7), st.integers(-40, 40)),
+            min_size=1,
+            max_size=14,
+        )
+    )
+    source = RNG.integers(-100, 100, (trips, 4)).astype(np.int32)
+
+    def wrap(x: int) -> int:
+        return (x + (1 << 31)) % (1 << 32) - (1 << 31)
+
+    def apply(values: list, choose: Callable, shift_left: Callable, shift_right: Callable) -> list:  # type: ignore[type-arg]
+        for operation, i, j, constant in program:
+            a, b = values[i % len(values)], values[j % len(values)]
+            values.append(
+                {
+                    "+": lambda a=a, b=b: a + b,
+                    "-": lambda a=a, c=constant: a - c,
+                    "*": lambda a=a, b=b: a * b,
+                    "&": lambda a=a, b=b: a & b,
+                    "|": lambda a=a, b=b: a | b,
+                    "<": lambda a=a, c=constant: shift_left(a, c % 5),
+                    ">": lambda a=a, c=constant: shift_right(a, c % 5),
+                    "m": lambda a=a, b=b: choose(a, b),
+                }[operation]()
+            )
+        return values
+
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", int32, (trips, 4)), k.argument("out", int32, (trips, 1))
+        for t in k.loop(trips):
+            values = apply([x[t, i] for i in range(4)], maximum, lambda a, c: a << c, lambda a, c: a >> c)
+            out[t, 0] = values[-1]
+
+    found, _, _ = run(kernel, {"x": source}, "out", np.zeros((trips, 1), np.int32))
+    for t in range(trips):
+        values = [int(v) for v in source[t]]
+        for operation, i, j, constant in program:
+            a, b = values[i % len(values)], values[j % len(values)]
+            result = {"+": a + b, "-": a - constant, "*": a * b, "&": a & b, "|": a | b, "m": max(a, b)}
+            result |= {"<": a << constant % 5, ">": a >> constant % 5}
+            values.append(wrap(result[operation]))
+        assert int(found[t, 0]) == values[-1]
+
+
+def test_callee_saved_registers_come_back() -> None:
+    """A kernel that needs many registers gives the caller's back, and keeps its stack in bounds."""
+    a = numbers((40,))
+
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", int8, (40,)), k.argument("out", int32, (1,))
+        values = [x[i] for i in range(28)]
+        total = k.variable(0)
+        for value in values:
+            total += value
+        for value in reversed(values):
+            total += value * 3
+        out[0] = total
+
+    found, _, compiled = run(kernel, {"x": a}, "out", np.zeros(1, np.int32))
+    assert found[0] == 4 * int(a[:28].sum())
+    used = {r.name for bundle in compiled.bundles for i in bundle.operations for r in i.values if hasattr(r, "name")}
+    assert used & CALLEE_SAVED and compiled.stack_bytes >= 4 * len(used & CALLEE_SAVED)
+
+
+# --- what cannot be compiled says why --------------------------------------------------------------------------------
+
+
+def test_too_many_live_values() -> None:
+    def kernel(k: Kernel) -> None:
+        block = VectorType(int8, 64)
+        x, out = k.argument("x", block, (16,)), k.argument("out", block, (16, 16))
+        values = [x[i] for i in range(16)]
+        for i in k.loop(16):
+            for j, value in enumerate(values):
+                out[i, j] = value
+
+    with pytest.raises(OutOfRegistersError, match=r"no x register is left for .*others are live"):
+        compile_kernel(kernel, "crowded")
+
+
+def test_program_too_large() -> None:
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", int32, (2000,)), k.argument("out", int32, (2000,))
+        for i in range(1200):
+            out[i] = x[i] + 1
+
+    with pytest.raises(ProgramTooLargeError, match=r"needs \d+ bytes, program memory has 16384"):
+        compile_kernel(kernel, "long")
+
+
+def test_data_too_large() -> None:
+    def kernel(k: Kernel) -> None:
+        k.argument("huge", int8, (20000,))
+
+    with pytest.raises(InputError, match="array huge needs 20000 bytes"):
+        compile_kernel(kernel, "huge")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda k: k.argument("a", int8, (4,))[9], "index 9 is outside"),
+        (lambda k: k.argument("a", int8, (4,))[0, 0], "found 2 indices"),
+        (lambda k: list(k.loop(10, unroll=3)), "cannot be unrolled by 3"),
+        (lambda k: [k.argument("a", int8, (4,)), k.argument("a", int8, (4,))], "two arrays called a"),
+        (lambda k: bool(k.scalar("s")), "no truth at compile time"),
+        (lambda k: [k.argument(str(i), int8, (4,)) for i in range(7)], "7 pointer arguments"),
+    ],
+)
+def test_misuse_is_explained(function: Callable[[Kernel], object], words: str) -> None:
+    with pytest.raises(XattnError, match=words):
+        compile_kernel(lambda k: function(k) and None, "misused")
