@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xattn.compiler.ir import VirtualRegister
-from xattn.compiler.language import Kernel, Vector, VectorType, View, int8, product
+from xattn.compiler.language import Kernel, Scalar, Vector, View, int8, product
+from xattn.kernels.blocks import LEFT, RIGHT
 
-LEFT = VectorType(int8, 32)  # a 4×8 block
-RIGHT = VectorType(int8, 64)  # an 8×8 block
 ROW_BLOCKS, COLUMN_BLOCKS = 4, 2
 MATMUL_SHIFT = 7
 
@@ -22,8 +21,7 @@ def qkt(k: Kernel, tokens: int, width: int) -> None:
     q = k.argument("q", LEFT, (tokens // 16, width // 8, ROW_BLOCKS), bank=1)
     keys = k.argument("k", RIGHT, (tokens // 16, width // 8, COLUMN_BLOCKS), bank=2)
     out = k.argument("out", LEFT, (tokens // 16, tokens // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=3)
-    shift = k.scalar("shift")
-    tiles(k, q, keys, out, k.shift_amount(shift), lambda block: k.shuffle("T8_8x8", block))
+    score_tiles(k, q, keys, out, k.scalar("shift"))
 
 
 def matmul_int8(k: Kernel, tokens: int, width: int) -> None:
@@ -31,7 +29,17 @@ def matmul_int8(k: Kernel, tokens: int, width: int) -> None:
     a = k.argument("a", LEFT, (tokens // 16, width // 8, ROW_BLOCKS), bank=1)
     b = k.argument("b", RIGHT, (tokens // 16, width // 8, COLUMN_BLOCKS), bank=2)
     out = k.argument("out", LEFT, (tokens // 16, tokens // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=3)
-    tiles(k, a, b, out, k.shift_amount(MATMUL_SHIFT), lambda block: block)
+    product_tiles(k, a, b, out)
+
+
+def score_tiles(k: Kernel, q: View, keys: View, out: View, shift: Scalar) -> None:
+    """Tiles of clamp(Q·Kᵀ >> shift). Panels of rows: Q in 4×8 blocks, K in 8×8 blocks."""
+    tiles(k, q, keys, out, k.shift_amount(shift), lambda block: k.shuffle("T8_8x8", block))
+
+
+def product_tiles(k: Kernel, left: View, right: View, out: View) -> None:
+    """Tiles of clamp(left·right >> 7): panels of rows in 4×8 blocks, panels of columns in 8×8 blocks."""
+    tiles(k, left, right, out, k.shift_amount(MATMUL_SHIFT), lambda block: block)
 
 
 def tiles(

@@ -1,10 +1,12 @@
 """Attention one number at a time: the stages that the scalar kernels share.
 
-Arithmetic of the seed's first version (numerics: compat v0): scores shifted and clamped to 8 bits, a quadratic in place
-of the exponential, weights normalised to 127 in 8 bits. Rows of scores and weights have shape [groups, 8].
+Arithmetic of the seed (numerics: compat): scores shifted and clamped to 8 bits, an integer in place of the exponential,
+weights normalised to 127 in 8 bits. Rows of scores and weights have shape [groups, 8].
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from xattn.compiler.language import Kernel, Scalar, View, clamp, divide, int8, int32, maximum, minimum
 
@@ -22,8 +24,16 @@ def scores_of_row(k: Kernel, q_row: View, keys: View, scores: View, shift: Scala
             scores[g, e] = clamp(total >> shift, -128, 127)
 
 
-def softmax_row(k: Kernel, scores: View, weights: View, exponentials: View) -> None:
-    """weights = round down(127 · e / sum of e), e = 64 + x + x²/128 of x = clamp(score − max, −64, 0)."""
+def parabola(below: Scalar) -> Scalar:
+    """v0's e for a score so far below its row's max: 64 + x + x²/128 of x = max(−below, −64)."""
+    distance = minimum(below, 64)
+    return maximum(64 - distance + ((distance * distance) >> 7), 0)
+
+
+def softmax_row(
+    k: Kernel, scores: View, weights: View, exponentials: View, exponential: Callable[[Scalar], Scalar] = parabola
+) -> None:
+    """weights = round down(127 · e / sum of e), e = exponential(max − score), at most 64."""
     groups = scores.shape[0]
     best = k.variable(-128)
     for g in k.loop(groups, name="max"):
@@ -32,10 +42,9 @@ def softmax_row(k: Kernel, scores: View, weights: View, exponentials: View) -> N
     total = k.variable(0)
     for g in k.loop(groups, name="exp"):
         for e in range(GROUP):
-            x = maximum(scores[g, e] - best, -64)
-            exponential = maximum(x + 64 + ((x * x) >> 7), 0)
-            exponentials[g, e] = exponential
-            total += exponential
+            value = exponential(best - scores[g, e])
+            exponentials[g, e] = value
+            total += value
     for g in k.loop(groups, name="normalise"):
         for e in range(GROUP):
             # 127 · 64 < 2¹³, so thirteen quotient bits are enough
