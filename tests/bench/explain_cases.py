@@ -8,6 +8,7 @@ from typing import Any
 
 from xattn.bench.explain.execution import Execution, Tracer
 from xattn.isa import assemble_program
+from xattn.isa.codec import Bundle
 from xattn.sim.core import Core, Pointer, Result
 
 DATA = 0x70000
@@ -17,9 +18,10 @@ RETURN = "ret lr\nnop*5\n"
 
 @dataclass
 class Traced:
-    """A run with what the tracer saw of it, and the core's own counters beside it."""
+    """A run with what the tracer saw of it, and the core's own counters beside it. `steps`: bundles as they came."""
 
     run: Execution
+    steps: list[int]
     core: Core
     result: Result
     labels: Mapping[str, int]
@@ -37,7 +39,13 @@ def traced(
     """Call a function of the program (its first bundle by default); data memory holds `memory`, and 0 elsewhere."""
     program = assemble_program(text + "\nnop*16\n")
     tracer = Tracer()
-    core = Core(trace=tracer.step, lock=lock)
+    steps: list[int] = []
+
+    def trace(cycle: int, address: int, bundle: Bundle) -> None:
+        steps.append(address)
+        tracer.step(cycle, address, bundle)
+
+    core = Core(trace=trace, lock=lock)
     tracer.watch(core)
     core.load(program.code)
     for address, data in {DATA: bytes(65536), **(memory or {})}.items():
@@ -45,7 +53,7 @@ def traced(
     for name, value in (registers or {}).items():
         core.registers[name] = value
     result = core.call(program.symbols[call] if call else 0, args, sp=DATA)
-    return Traced(tracer.finish(result.cycles), core, result, program.symbols)
+    return Traced(tracer.finish(result.cycles), steps, core, result, program.symbols)
 
 
 def hardware_loop(body: str, count: int, name: str = "body") -> str:

@@ -23,7 +23,7 @@ _DEPTH = 12  # cycles after issue in which everything has landed and been read
 
 # Storage file → the file whose registers are counted: halves of vectors and parts of accumulators count as the whole.
 _COUNTED = {"w": "x", "am": "cm"}
-_FILES = ("r", "p", "m", "dj", "dn", "dc", "s", "x", "cm", "q")
+_FILES = ("r", "p", "m", "dj", "dn", "dc", "s", "x", "cm")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _mask(register: Register) -> int:
 
 @lru_cache(maxsize=1)
 def register_files() -> tuple[RegisterFile, ...]:
-    """The files that a compiler allocates: r, p, m, dj, dn, dc, s, x (with its halves), cm (with its parts), q."""
+    """The files that a compiler allocates: r, p, m, dj, dn, dc, s, x (with its halves), cm (with its parts)."""
     bits = _bits()
     members: dict[str, dict[int, int]] = defaultdict(dict)
     for leaf, bit in bits.items():
@@ -107,7 +107,8 @@ def _touched(bundle: Bundle, word: int | None) -> _Touched:
 def live_registers(run: Execution) -> dict[int, int]:
     """For every bundle that ran, the storage that holds a value needed in its cycle or later, as a mask.
 
-    Where ways meet, a write counts as landed only if it has on all of them, and a value as needed if it is on any.
+    Where ways meet, a write counts as landed only if it has on all of them, and a value as needed if it is on any: at
+    the top of a short loop a register can seem taken that is not, never the other way round.
     """
     before: dict[int, set[int]] = {address: set() for address in run.bundles}
     after: dict[int, set[int]] = {address: set() for address in run.bundles}
@@ -121,9 +122,9 @@ def live_registers(run: Execution) -> dict[int, int]:
     forwarded = _in_flight({a: t.forwarded for a, t in touched.items()}, before, first, every=True)
     reads = _in_flight({a: t.reads for a, t in touched.items()}, before, first, every=False)
     bypassed = _in_flight({a: t.bypassed for a, t in touched.items()}, before, first, every=False)
-    next_cycle = len(_bits())
-    used = {a: (reads[a] | bypassed[a] & ~(forwarded[a] >> next_cycle)) & _at(0) for a in run.bundles}
-    return _live(used, {a: writes[a] & _at(0) for a in run.bundles}, before, after)
+    step = len(_bits())
+    used = {a: (reads[a] | bypassed[a] & ~(forwarded[a] >> step)) & _at(0) for a in run.bundles}
+    return _live(used, {a: writes[a] >> step & _at(0) for a in run.bundles}, before, after)
 
 
 def _in_flight(
@@ -147,16 +148,19 @@ def _arriving(state: Mapping[int, int], sources: set[int], is_first: bool, every
 
 
 def _live(
-    used: Mapping[int, int], lands: Mapping[int, int], before: Mapping[int, set[int]], after: Mapping[int, set[int]]
+    used: Mapping[int, int], landing: Mapping[int, int], before: Mapping[int, set[int]], after: Mapping[int, set[int]]
 ) -> dict[int, int]:
-    """Backwards until nothing changes: taken is what is read in this cycle, or before something new lands in it."""
+    """Backwards until nothing changes: taken is what is read in this cycle, or before something new lands.
+
+    `landing`: what lands in the cycle after each bundle, whichever bundle that brings.
+    """
     taken = dict(used)
     waiting = set(used)
     while waiting:
         address = waiting.pop()
         mask = used[address]
         for target in after[address]:
-            mask |= taken[target] & ~lands[target]
+            mask |= taken[target] & ~landing[address]
         if mask != taken[address]:
             taken[address] = mask
             waiting |= before[address]
