@@ -86,7 +86,7 @@ def distance(write: Access, read: Access) -> int:
 
 
 def anti_distance(read: Access, write: Access) -> int:
-    """Least distance from a read of the old value to a write of a new one; over a bypass the new one is seen earlier."""
+    """Least distance from a read of the old value to a write of a new one, which a bypass shows a cycle earlier."""
     bypassed = write.bypass is not None and write.bypass == read.bypass
     return read.cycle - write.cycle + bypassed
 
