@@ -22,7 +22,11 @@ _SLOT_HELP = {
 
 @dataclass(frozen=True)
 class Figures:
-    """The numbers that the rules look at."""
+    """The numbers that the rules look at.
+
+    `outside_cycles`: those that are in no innermost loop's steady state; `outside_busy`: of those, how long the unit
+    that is busiest there would take if nothing else held it up.
+    """
 
     cycles: int
     bound_cycles: float
@@ -30,6 +34,8 @@ class Figures:
     stalls: Sequence[StallRecord]
     registers: Sequence[RegisterRecord]
     multiplies: MultiplyRecord
+    outside_cycles: int
+    outside_busy: int
     ours: bool  # a kernel in the kernel language, not a foreign program
 
     def percent(self, cycles: float) -> str:
@@ -136,11 +142,12 @@ def _how_to_schedule(figures: Figures, measured: MeasuredLoop) -> str:
 
 
 def _outside_loops(figures: Figures) -> Iterator[LeverRecord]:
-    outside = figures.cycles - sum(measured.own_cycles for measured in figures.innermost)
+    outside = figures.outside_cycles
+    saved = outside - figures.outside_busy
     hot = hottest(figures.loops)
     if hot is None:
         advice = "nothing loops: every cycle is straight code, whose latencies nothing overlaps"
-        yield LeverRecord(kind="outside loops", cycles=outside, advice=advice)
+        yield LeverRecord(kind="outside loops", cycles=saved, advice=advice)
         return
     most = max(figures.innermost, key=lambda m: m.fill_cycles)
     fill = most.fill_cycles
@@ -153,7 +160,7 @@ def _outside_loops(figures: Figures) -> Iterator[LeverRecord]:
         advice += ": run nested loops as one" + (" (k.grid)" if figures.ours else "")
     else:
         advice += ": let it run longer, or overlap it with what comes before and after"
-    yield LeverRecord(kind="outside loops", cycles=outside, advice=advice)
+    yield LeverRecord(kind="outside loops", cycles=saved, advice=advice)
 
 
 def _nothing_left(figures: Figures) -> LeverRecord:

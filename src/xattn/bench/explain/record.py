@@ -97,10 +97,11 @@ class StallRecord(msgspec.Struct, kw_only=True):
 
 
 class RegisterRecord(msgspec.Struct, kw_only=True):
-    """One register file: the most registers that are live at once."""
+    """One register file: how many of its registers the code names, and how many are live at once at most."""
 
     file: str
     limit: int
+    named: int
     live: int
     live_in_hottest_loop: int | None
 

@@ -167,6 +167,17 @@ def _live(
     return taken
 
 
+def named_registers(run: Execution) -> int:
+    """The storage that the bundles that ran read or write, as a mask."""
+    mask = 0
+    for bundle in run.bundles.values():
+        for operation in bundle.operations:
+            timing = timing_of(operation)
+            for access in (*timing.reads, *timing.writes):
+                mask |= _mask(access.register)
+    return mask
+
+
 def most_live(live: Mapping[int, int], addresses: Iterable[int]) -> dict[str, int]:
     """By file, the most registers that are live at once in any of these bundles."""
     most: Counter[str] = Counter()

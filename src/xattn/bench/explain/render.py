@@ -114,12 +114,13 @@ def _access(access: AccessRecord) -> str:
 
 
 def _registers(report: Explanation) -> Iterator[str]:
-    yield from _section("5. Registers live at once, at most")
-    used = [record for record in report.registers if record.live]
+    yield from _section("5. Registers: live at once, at most, against the limit")
+    used = [record for record in report.registers if record.named]
     rows = [("", *(record.file for record in used))]
     rows.append(("whole run", *(str(record.live) for record in used)))
     if report.timeline is not None:
         rows.append(("hottest loop", *(str(record.live_in_hottest_loop) for record in used)))
+    rows.append(("named by the code", *(str(record.named) for record in used)))
     rows.append(("limit", *(str(record.limit) for record in used)))
     yield from _table(rows)
 

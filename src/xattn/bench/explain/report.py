@@ -21,7 +21,7 @@ from xattn.bench.explain.record import (
     RegisterRecord,
     SlotRecord,
 )
-from xattn.bench.explain.registers import live_registers, most_live, register_files
+from xattn.bench.explain.registers import live_registers, most_live, named_registers, register_files
 from xattn.bench.explain.sources import Sources
 from xattn.bench.explain.stalls import stall_records
 from xattn.bench.explain.timeline import timeline_of
@@ -54,7 +54,20 @@ def explain(run: Execution, sources: Sources, subject: Subject) -> Explanation:
     stalls = stall_records(run, sources)
     registers = _registers(run, hot)
     ours = subject.kind == "kernel"
-    found = levers(Figures(run.cycles, bound.cycles, loops, stalls, registers, multiplies, ours))
+    outside = _outside(run, loops)
+    found = levers(
+        Figures(
+            cycles=run.cycles,
+            bound_cycles=bound.cycles,
+            loops=loops,
+            stalls=stalls,
+            registers=registers,
+            multiplies=multiplies,
+            outside_cycles=sum(times + run.stalls[address] for address, times in outside.items()),
+            outside_busy=busiest(run.bundles, outside).cycles,
+            ours=ours,
+        )
+    )
     return Explanation(
         xattn=__version__,
         name=subject.name,
@@ -80,6 +93,12 @@ def explain(run: Execution, sources: Sources, subject: Subject) -> Explanation:
         levers=found,
         findings=list(subject.findings),
     )
+
+
+def _outside(run: Execution, loops: Sequence[MeasuredLoop]) -> dict[int, int]:
+    """The bundles that are in no innermost loop, and how often they were issued."""
+    inside = {address for measured in loops if measured.loop.innermost for address in measured.loop.body}
+    return {address: times for address, times in run.executed.items() if address not in inside}
 
 
 def _multiplies(run: Execution, executed: Counter[int]) -> MultiplyRecord:
@@ -142,11 +161,13 @@ def _ports(run: Execution, executed: Counter[int]) -> list[PortRecord]:
 def _registers(run: Execution, hot: MeasuredLoop | None) -> list[RegisterRecord]:
     live = live_registers(run)
     everywhere = most_live(live, live)
+    named = named_registers(run)
     inside = most_live(live, hot.loop.body) if hot is not None else None
     return [
         RegisterRecord(
             file=file.name,
             limit=file.size,
+            named=file.live(named),
             live=everywhere[file.name],
             live_in_hottest_loop=inside[file.name] if inside is not None else None,
         )
