@@ -14,7 +14,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 help:
 	@echo "make bench      run the attention ladder on the simulator, on real speech (ARGS=... goes to xattn bench)"
 	@echo "make test       every check but the slow ones: lint, format, types, tests"
-	@echo "make test-all   the slow checks too (installs torch and transformers, about 1.1 GB)"
+	@echo "make test-all   the slow checks too (installs torch and transformers: 1.1 GB, or 5 GB with CUDA)"
 	@echo "make setup      only the set-up for work on xattn; make clean removes it"
 
 bench: $(VENV)/.run weights
@@ -43,15 +43,20 @@ setup: $(VENV)/.dev weights
 
 # -- set-up: a stamp is written when its step is done, so an interrupted step is done again ---------------------------
 
+SUITED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
+
+# A virtual environment that is there and works is taken; a broken or half-made one is made anew.
 $(VENV)/.python:
-	@found=; for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.10 python; do \
-	    $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
-	        && { found=$$p; break; }; \
-	done; \
-	test -n "$$found" || { echo "no Python 3.10 to 3.13 with venv and pip was found: install one (Debian: python3-venv)," \
-	    "or name it: make PYTHON=/path/to/python"; exit 1; }; \
-	echo "set-up: $$($$found --version) in $(VENV)"; \
-	$$found -m venv --clear $(VENV)
+	@if $(VENV)/bin/python -c '$(SUITED)' >/dev/null 2>&1 && $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+	    echo "set-up: taking the $(VENV) that is there"; \
+	else \
+	    found=; for p in $(PYTHONS); do $$p -c '$(SUITED)' >/dev/null 2>&1 && { found=$$p; break; }; done; \
+	    test -n "$$found" || { echo "no Python 3.10 to 3.13 with venv and pip among: $(PYTHONS)." \
+	        "Install one (Debian: python3-venv) or name one: make PYTHON=/path/to/python"; exit 1; }; \
+	    echo "set-up: $$($$found --version) in $(VENV)"; \
+	    $$found -m venv --clear $(VENV) || exit 1; \
+	fi
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.python pyproject.toml
