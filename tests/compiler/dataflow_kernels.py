@@ -29,6 +29,16 @@ def products(k: Kernel) -> None:
     k.set_control("crSat", 0)
 
 
+def shuffles(k: Kernel) -> None:
+    """Vector moves, which pass results to each other a cycle early, but not to stores and not from loads."""
+    a, b = k.argument("a", RIGHT, (12,)), k.argument("b", RIGHT, (12,))
+    out = k.argument("out", RIGHT, (12,))
+    for i in k.loop(12):
+        low = k.shuffle("T64_2x8_lo", a[i], b[i])
+        high = k.shuffle("T64_2x8_hi", a[i], low)
+        out[i] = k.shuffle("T8_8x8", k.shuffle("T128_2x4_lo", low, high))
+
+
 def part_words(k: Kernel) -> None:
     """Byte stores, which read and write back the word around; a counted loop round a hardware loop."""
     a, b = k.argument("a", int8, (2, 12)), k.argument("b", int8, (2, 12))
@@ -82,7 +92,7 @@ def crowded(k: Kernel) -> None:
 
 SMALL: dict[str, Callable[[Kernel], None]] = {
     function.__name__: function
-    for function in (products, part_words, neighbours, prefix_sums, in_place, lookup, crowded)
+    for function in (products, shuffles, part_words, neighbours, prefix_sums, in_place, lookup, crowded)
 }
 
 

@@ -270,7 +270,6 @@ class MachineOrder:
             for offset, (old, new) in enumerate(zip(before, self.memory.load(first, size), strict=True)):
                 if old != new and not touch.start <= first + offset < touch.start + touch.size:
                     self._wrong_byte(touch, first + offset, new, old)
-            self.memory.put(first, before)
         self.memory.store(touch.start, touch.size, token)
 
     def _load(self, touch: _Touch) -> None:

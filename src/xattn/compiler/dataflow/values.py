@@ -6,7 +6,7 @@ values that registers have on entry are named by their register.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -143,11 +143,3 @@ class Memory:
     def store(self, start: int, size: int, token: Token) -> None:
         """Write `size` bytes."""
         self.cells.update(dict.fromkeys(range(start, start + size), token))
-
-    def put(self, start: int, tokens: Sequence[Token | None]) -> None:
-        """Write bytes as they were read before."""
-        for address, token in enumerate(tokens, start):
-            if token is None:
-                self.cells.pop(address, None)
-            else:
-                self.cells[address] = token
