@@ -1,4 +1,4 @@
-"""The set-up that `make` does, with a pretended Python: in order, once, tolerant of missing weights and of nothing else."""
+"""The set-up that `make` does, with a pretended Python: in order, once, and tolerant of missing weights alone."""
 
 from __future__ import annotations
 
