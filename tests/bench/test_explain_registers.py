@@ -47,7 +47,7 @@ def replayed(steps: list[int], bundles: dict[int, Bundle]) -> list[set[str]]:
 def events(
     steps: list[int], bundles: dict[int, Bundle]
 ) -> tuple[dict[str, list[int]], set[tuple[str, int]], dict[str, list[tuple[int, bool]]]]:
-    """By storage: when something lands; which landings a bypass hands on; when it is read, and whether over a bypass."""
+    """By storage: when something lands; which landings a bypass hands on; when it is read, and if over a bypass."""
     landings: dict[str, list[int]] = defaultdict(list)
     forwarded: set[tuple[str, int]] = set()
     reads: dict[str, list[tuple[int, bool]]] = defaultdict(list)
