@@ -23,6 +23,16 @@ def test_banks_of_the_map() -> None:
     ]
 
 
+def test_arbitration_serves_each_bank_once_a_cycle() -> None:
+    bank, other = DATA, DATA + 0x4000
+    assert arbitrate([bank | WIDE]) == 0
+    assert arbitrate([bank | WIDE, bank + 0x400 | WIDE]) == 1
+    assert arbitrate([bank | WIDE, bank + 0x100 | WIDE, bank + 0x200 | WIDE]) == 2
+    assert arbitrate([bank | WIDE, bank + 0x100 | WIDE, other | WIDE]) == 1
+    assert arbitrate([bank | WIDE, bank + 16]) == arbitrate([bank | WIDE, bank]) == 1
+    assert arbitrate([bank, bank + 16]) == 0 and arbitrate([bank, bank + 32]) == 1
+
+
 def cases(facts: Path) -> list[dict[str, Any]]:
     found = json.loads((facts / "timing.json").read_text())["bank_conflict_cases"]
     assert len(found) == 9

@@ -49,6 +49,12 @@ def test_a_load_comes_before_a_store_of_the_same_cycle() -> None:
     assert core.registers["r0"] == 9
 
 
+def test_also_when_the_load_steps_the_pointer_that_the_store_uses() -> None:
+    core, _ = run("lda r0, [p0], #4; st r1, [p0, #0]\nnop*7", {"p0": DATA, "r1": 9}, {DATA: WORD})
+    assert core.registers["r0"] == 0x11223344 and core.registers["p0"] == DATA + 4
+    assert core.read_memory(DATA, 4) == (9).to_bytes(4, "little")
+
+
 @pytest.mark.parametrize(("distance", "seen"), [(2, False), (3, True)])
 def test_a_converting_store_reaches_memory_two_cycles_after_a_plain_one(distance: int, seen: bool) -> None:
     text = "vst.srs.s16.s32 bml0, s0, [p0, #0]\n" + "nop\n" * (distance - 1) + "vlda wl0, [p0, #0]\nnop*7"

@@ -351,9 +351,9 @@ class _Writer:
         if spot.twice:
             copy = self._parameter(("view", key, None, type_, True))
             if spot.bypassed:
-                # bypassed results come after those that land in the same cycle: reads of that cycle see the newer one
+                # after what lands in the same cycle, before what reads late in it: reads see the newest result
                 early = f"({self._core('land_early')}, ({copy}, {source}, {keep}))"
-                lines.append(f"{self._core('later')}[now + {offset - 1}].insert(0, {early})")
+                lines.append(f"{self._core('later')}[now + {offset - 1}].append({early})")
             else:
                 lines.append(f"{ring}[now + {offset}].append(({copy}, ALL, {source}, -1))")
         return lines
