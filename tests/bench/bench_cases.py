@@ -10,6 +10,8 @@ import numpy as np
 from xattn.devices import Host, RunResult
 from xattn.kernels.registry import KernelSpec
 
+LADDER = ("baseline", "tiled", "vectorized")
+
 # What a run gives instead: (kernel's name, run counted from 0, the model's output) -> output
 Twist = Callable[[str, int, np.ndarray], np.ndarray]
 
@@ -18,7 +20,9 @@ Twist = Callable[[str, int, np.ndarray], np.ndarray]
 class ScriptedDevice:
     """Runs the models. `cycles` by kernel; `twist` spoils outputs; `ran` lists the runs."""
 
-    cycles: dict[str, int] = field(default_factory=lambda: {"baseline": 3000, "tiled": 2000, "vectorized": 1000})
+    cycles: dict[str, int] = field(
+        default_factory=lambda: {"baseline": 3000, "tiled": 2000, "vectorized": 1000, "qkt": 1280, "matmul_int8": 1600}
+    )
     twist: Twist = lambda _name, _run, output: output
     findings: tuple[str, ...] = ()
     cycles_at: dict[int, int] | None = None

@@ -6,18 +6,19 @@ import json
 
 import numpy as np
 import pytest
-from bench_cases import ScriptedDevice
+from bench_cases import LADDER, ScriptedDevice
 
 from xattn.bench import BenchRecord, cut_tile, measure_ladder, synthetic_activations
 from xattn.bench.record import as_json
 from xattn.devices import KernelFaultError
 from xattn.errors import InputError
+from xattn.kernels.registry import kernels
 
 SMALL = {"tokens": 16, "width": 16}
 
 
 def measure(device: ScriptedDevice, *names: str, **options: object) -> BenchRecord:
-    return measure_ladder(synthetic_activations(1), names, device=device, **{**SMALL, **options})
+    return measure_ladder(synthetic_activations(1), names or LADDER, device=device, **{**SMALL, **options})
 
 
 def test_rates_follow_from_cycles_and_clock() -> None:
@@ -114,6 +115,30 @@ def test_the_baseline_runs_once_unlisted_for_the_speedup() -> None:
     assert device.ran == ["baseline", "vectorized", "vectorized", "vectorized"]
 
 
+@pytest.mark.parametrize(("name", "letter"), [("qkt", "S"), ("matmul_int8", "C")])
+def test_what_is_no_attention_is_not_compared_with_it(name: str, letter: str) -> None:
+    device = ScriptedDevice()
+    record = measure(device, name, tokens=32, width=32)  # a shape that the baseline does not take
+    kernel = record.kernels[0]
+    assert device.ran == [name] * 3 and record.passed
+    assert (kernel.speedup, kernel.speedup_over_recorded, kernel.cosine, kernel.rel_l2) == (None,) * 4
+    assert kernel.peak_fraction == pytest.approx(32**3 / 256 / device.cycles[name])
+    beside = measure(ScriptedDevice(), "vectorized", name, tokens=64, width=64).kernels
+    assert (beside[0].speedup, beside[1].speedup) == (3.0, None) and beside[0].speedup_over_recorded is not None
+    assert beside[1].speedup_over_recorded is None and beside[1].cosine is None
+    wrong = measure(ScriptedDevice(twist=lambda _name, _run, output: output ^ 1), name)
+    assert not wrong.passed and f"first {letter}[0, 0] = " in wrong.kernels[0].faults[0]
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_every_kernel_of_the_shape_is_measured_when_none_is_named(side: int) -> None:
+    device = ScriptedDevice(dict.fromkeys(kernels(), 9))
+    record = measure_ladder(synthetic_activations(1), device=device, tokens=side, width=side)
+    takers = [name for name, spec in kernels().items() if (side, side) in spec.shapes]
+    assert [(k.name, k.exact) for k in record.kernels] == [(name, True) for name in takers]
+    assert set(takers) >= {"qkt", "matmul_int8"} and ("baseline" in takers) == (side != 32)
+
+
 def test_progress_counts_every_run() -> None:
     seen: list[tuple[int, int, str]] = []
     measure(ScriptedDevice(), "vectorized", progress=lambda *step: seen.append(step))
@@ -127,10 +152,12 @@ def test_progress_counts_every_run() -> None:
 
 def test_bad_choices_are_refused_before_anything_runs() -> None:
     device = ScriptedDevice()
-    with pytest.raises(InputError, match="no kernel is called 'fast'; there are baseline, tiled, vectorized"):
+    with pytest.raises(InputError, match="no kernel is called 'fast'; there are baseline, tiled, "):
         measure(device, "baseline", "fast")
     with pytest.raises(InputError, match="baseline cannot take 48 tokens of width 64; it takes 64×64, 16×16"):
         measure(device, "vectorized", tokens=48, width=64)
+    with pytest.raises(InputError, match=r"no kernel takes 48 tokens of width 64; .* 16×16, 32×32, 64×64"):
+        measure_ladder(synthetic_activations(1), device=device, tokens=48)
     with pytest.raises(InputError, match="first token 1490"):
         measure(device, first=1490)
     assert device.ran == []

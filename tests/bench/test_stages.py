@@ -6,7 +6,7 @@ import inspect
 from collections import Counter
 
 import pytest
-from bench_cases import ScriptedDevice
+from bench_cases import LADDER, ScriptedDevice
 
 from xattn.bench import measure_ladder, synthetic_activations
 from xattn.bench.stages import OUTPUT, OVERHEAD, SCORES, SOFTMAX, stage_cycles
@@ -61,7 +61,7 @@ def test_amdahl_is_computed_from_the_cycles_that_were_counted() -> None:
     last = len(program.code) - FETCH_BYTES
     device = ScriptedDevice(cycles_at={of_scores: 1200, last: 1800})
     options = {"tokens": 16, "width": 16, "device": device}
-    amdahl = measure_ladder(synthetic_activations(0), **options).amdahl
+    amdahl = measure_ladder(synthetic_activations(0), LADDER, **options).amdahl
     assert amdahl is not None
     assert amdahl.baseline_cycles[SCORES] == 1200
     assert (amdahl.scores_fraction, amdahl.limit, amdahl.reached) == pytest.approx((0.4, 3000 / 1800, 3.0))
@@ -69,4 +69,4 @@ def test_amdahl_is_computed_from_the_cycles_that_were_counted() -> None:
     spoilt = ScriptedDevice(
         cycles_at=device.cycles_at, twist=lambda name, _run, output: output ^ (name == "vectorized")
     )
-    assert measure_ladder(synthetic_activations(0), tokens=16, width=16, device=spoilt).amdahl is None
+    assert measure_ladder(synthetic_activations(0), LADDER, tokens=16, width=16, device=spoilt).amdahl is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from bench_cases import ScriptedDevice
+from bench_cases import LADDER, ScriptedDevice
 from rich.console import Console
 
 from xattn.bench import Activations, BenchRecord, measure_ladder, synthetic_activations
@@ -31,7 +31,7 @@ def real() -> Activations:
 
 def test_numbers_are_those_of_the_record() -> None:
     device = ScriptedDevice(cycles={"baseline": 1_900_000, "tiled": 1_800_000, "vectorized": 950_000})
-    record = measure_ladder(real(), device=device, clock_hz=1.25e9)
+    record = measure_ladder(real(), LADDER, device=device, clock_hz=1.25e9)
     lines = shown(record)
     assert lines[0] == "model   Whisper odd (sizes), from here"
     assert "input   talk.flac (3.2 s), encoder layer 2, head 4, tokens 0–63 of 1,500" in lines
@@ -54,6 +54,14 @@ def test_synthetic_activations_are_marked_in_the_table() -> None:
     assert row(lines, "tiled")[0] == "tiled (synthetic)"
     assert "seed 9" in lines[0]
     assert not any("recorded" in line for line in lines)
+
+
+def test_a_product_has_no_speed_up_and_no_accuracy() -> None:
+    names = ("baseline", "qkt", "matmul_int8")
+    lines = shown(measure_ladder(real(), names, device=ScriptedDevice(), clock_hz=1e9))
+    assert row(lines, "qkt ") == ["qkt", "yes", "1,280", "1.3", "80.00 %", "–", "–", "–", "–"]
+    assert any(line.startswith("qkt, matmul_int8: one matrix product, not attention") for line in lines)
+    assert not any("not attention" in line for line in shown(measure_ladder(real(), LADDER, device=ScriptedDevice())))
 
 
 def test_a_kernel_that_is_wrong_says_so_in_its_row_and_below() -> None:

@@ -18,8 +18,8 @@ from xattn.bench.record import (
 )
 from xattn.bench.recorded import recorded_for
 from xattn.bench.stages import SCORES, stage_cycles
-from xattn.compiler.compile import CompiledKernel
 from xattn.devices import Device, Host, KernelFaultError, RunResult, Simulator
+from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec, compiled, kernel_spec, kernels
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.metrics import cosine, relative_l2
@@ -27,6 +27,7 @@ from xattn.numerics.metrics import cosine, relative_l2
 BASELINE = "baseline"
 DEFAULT_CLOCK_HZ = 1.8e9
 RUNS = ("first run", "same input again", "another input")
+LETTER = {"attention": "O", "scores": "S", "product": "C"}  # what reports call the result
 
 Progress = Callable[[int, int, str], None]
 """Called with (runs done, runs in all, what runs next)."""
@@ -44,20 +45,20 @@ def measure_ladder(
     device: Device | None = None,
     progress: Progress | None = None,
 ) -> BenchRecord:
-    """Measure the kernels called `names` (all by default) on one tile.
+    """Measure the kernels called `names` (all that take the shape by default) on one tile.
 
-    Where the baseline is not among them it runs once, unlisted, for the speed-up. InputError for an unknown kernel, a
-    shape that a kernel cannot take or tokens that the head does not have, all before anything runs. A kernel that is
-    wrong or fails is reported in its record.
+    Where the baseline is not among them it runs once, unlisted, for the speed-up of those that attend. InputError for
+    an unknown kernel, a shape that a kernel cannot take or tokens that the head does not have, all before anything
+    runs. A kernel that is wrong or fails is reported in its record.
     """
     device = Simulator() if device is None else device
     chosen = chosen_kernels(names, tokens, width)
-    specs = chosen if BASELINE in {s.name for s in chosen} else [kernel_spec(BASELINE), *chosen]
+    specs = [kernel_spec(BASELINE), *chosen] if _needs_baseline(chosen) else chosen
     tiles = [cut_tile(activations, at, tokens, width) for at in (first, another_first(activations, first, tokens))]
     run = _Runs(device, tiles[0], tiles[1], shift, progress, len(RUNS) * len(chosen) + len(specs) - len(chosen))
     records = {spec.name: _measure(spec, run, len(RUNS) if spec in chosen else 1) for spec in specs}
-    baseline = records[BASELINE]
-    base = baseline.cycles if baseline.passed else None
+    baseline = records.get(BASELINE)
+    base = baseline.cycles if baseline is not None and baseline.passed else None
     recorded = recorded_for(tokens, width)
     for record in records.values():
         _add_rates(record, base, clock_hz, recorded[0].cycles if recorded else None)
@@ -79,19 +80,29 @@ def measure_ladder(
             )
             for r in recorded
         ],
-        amdahl=_amdahl(records.get("vectorized"), compiled(BASELINE, tokens, width), run.cycles_at.get(BASELINE)),
+        amdahl=_amdahl(records.get("vectorized"), run.cycles_at.get(BASELINE), tokens, width),
     )
 
 
 def chosen_kernels(names: Sequence[str], tokens: int, width: int) -> list[KernelSpec]:
-    """The kernels of these names, each once; all where none is named.
+    """The kernels of these names, each once; all that take the shape where none is named.
 
-    InputError for an unknown name, or a shape that one of them or the baseline cannot take.
+    InputError for an unknown name, or a shape that one of them, or a baseline that they need, cannot take.
     """
-    chosen = [kernel_spec(name) for name in dict.fromkeys(names)] or list(kernels().values())
-    for name in (BASELINE, *(spec.name for spec in chosen)):
+    chosen = [kernel_spec(name) for name in dict.fromkeys(names)]
+    chosen = chosen or [spec for spec in kernels().values() if (tokens, width) in spec.shapes]
+    if not chosen:
+        shapes = sorted({shape for spec in kernels().values() for shape in spec.shapes})
+        taken = ", ".join(f"{t}×{w}" for t, w in shapes)
+        raise InputError(f"no kernel takes {tokens} tokens of width {width}; there are kernels for {taken}")
+    for name in ([BASELINE] if _needs_baseline(chosen) else []) + [spec.name for spec in chosen]:
         compiled(name, tokens, width)
     return chosen
+
+
+def _needs_baseline(chosen: Sequence[KernelSpec]) -> bool:
+    """Whether something attends and the baseline, beside which it is put, is not among what runs."""
+    return any(spec.computes == "attention" for spec in chosen) and BASELINE not in {spec.name for spec in chosen}
 
 
 class _Runs:
@@ -126,6 +137,7 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     program = compiled(spec.name, tokens, width)
     record = KernelRecord(
         name=spec.name,
+        computes=spec.computes,
         summary=spec.summary,
         exact=False,
         cycles=None,
@@ -152,7 +164,7 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     differences = [
         difference
         for what, output, model in zip(RUNS, outputs, expected, strict=False)
-        if (difference := describe_difference(what, output, model))
+        if (difference := describe_difference(what, output, model, LETTER[spec.computes]))
     ]
     record.faults += differences
     record.exact = not differences
@@ -160,28 +172,29 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     record.warnings += suspicions(outputs)
     record.cycles, record.stalls = results[0].cycles, results[0].stalls
     run.cycles_at[spec.name] = results[0].cycles_at
-    dequantized = outputs[0] * run.tile.v_scale
-    record.cosine, record.rel_l2 = cosine(dequantized, run.tile.truth), relative_l2(dequantized, run.tile.truth)
+    if spec.computes == "attention":
+        dequantized = outputs[0] * run.tile.v_scale
+        record.cosine, record.rel_l2 = cosine(dequantized, run.tile.truth), relative_l2(dequantized, run.tile.truth)
     cycles = [result.cycles for result in results]
     if len(set(cycles)) > 1:
         record.warnings.append(f"cycles differ from run to run: {', '.join(f'{c:,}' for c in cycles if c is not None)}")
     return record
 
 
-def describe_difference(what: str, output: Int8, model: Int8) -> str | None:
-    """One line about the elements in which an output `[tokens, width]` differs from the model's; None for none."""
+def describe_difference(what: str, output: Int8, model: Int8, letter: str = "O") -> str | None:
+    """One line about the elements in which an output matrix, called `letter`, differs from the model's; or None."""
     wrong = np.argwhere(output != model)
     if not len(wrong):
         return None
     at = tuple(int(i) for i in wrong[0])
     return (
         f"{what}: {len(wrong):,} of {output.size:,} elements differ from the integer model, "
-        f"first O[{at[0]}, {at[1]}] = {output[at]}, expected {model[at]}"
+        f"first {letter}[{at[0]}, {at[1]}] = {output[at]}, expected {model[at]}"
     )
 
 
 def suspicions(outputs: Sequence[Int8]) -> list[str]:
-    """What no attention of real data gives: one value everywhere, or the same output for two inputs.
+    """What no kernel gives for real data: one value everywhere, or the same output for two inputs.
 
     `outputs` are those of RUNS. An exact kernel can be suspicious too: then the input tests nothing.
     """
@@ -198,17 +211,18 @@ def _add_rates(record: KernelRecord, baseline: int | None, clock_hz: float, reco
         return
     record.seconds = record.cycles / clock_hz
     record.peak_fraction = record.macs / PEAK_MACS_PER_CYCLE / record.cycles
-    record.speedup = baseline / record.cycles if baseline else None
-    record.speedup_over_recorded = recorded / record.cycles if recorded else None
+    if record.computes == "attention":  # nothing else can be put beside the baseline
+        record.speedup = baseline / record.cycles if baseline else None
+        record.speedup_over_recorded = recorded / record.cycles if recorded else None
 
 
 def _amdahl(
-    vectorized: KernelRecord | None, baseline: CompiledKernel, cycles_at: Mapping[int, int] | None
+    vectorized: KernelRecord | None, cycles_at: Mapping[int, int] | None, tokens: int, width: int
 ) -> AmdahlRecord | None:
     """What Q·Kᵀ alone can give, where both kernels were measured and the device says where cycles went."""
     if vectorized is None or not vectorized.passed or vectorized.speedup is None or cycles_at is None:
         return None
-    stages = stage_cycles(baseline, cycles_at)
+    stages = stage_cycles(compiled(BASELINE, tokens, width), cycles_at)
     total = sum(stages.values())
     return AmdahlRecord(
         kernel=vectorized.name,

@@ -46,6 +46,10 @@ def footer_lines(record: BenchRecord) -> list[str]:
     if any(kernel.exact for kernel in record.kernels):
         lines.append("exact: every element equals the integer model's, in two runs on this tile and one on another")
     lines.append("cosine, rel. L2: dequantized output against float attention on the original floats")
+    if products := [kernel.name for kernel in record.kernels if kernel.computes != "attention"]:
+        lines.append(
+            f"{', '.join(products)}: one matrix product, not attention: nothing to compare its speed or accuracy"
+        )
     lines += [f"{recorded.name}: {recorded.origin}" for recorded in record.recorded]
     if (amdahl := record.amdahl) is not None:
         lines.append(

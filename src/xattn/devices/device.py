@@ -20,7 +20,10 @@ class KernelFaultError(XattnError):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run of a kernel gave: the output O, int8 `[tokens, width]`, and its cost where the device counts it."""
+    """What one run of a kernel gave, and its cost where the device counts it.
+
+    `output` is int8, row-major, of the kernel's `output_shape`: O `[tokens, width]` of attention.
+    """
 
     output: Int8
     cycles: int | None = None
@@ -37,7 +40,7 @@ class LoadedKernel(Protocol):
     """A kernel that stands ready on a device. What a run leaves in memory is there when the next one starts."""
 
     def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
-        """Attend: int8 Q, K, V `[tokens, width]`; scores are shifted right by `shift`.
+        """Compute what the kernel computes of int8 Q, K, V `[tokens, width]`; scores are shifted right by `shift`.
 
         InputError for another shape or dtype, KernelFaultError when the kernel fails.
         """

@@ -27,6 +27,6 @@ class HostKernel:
     width: int
 
     def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
-        """The model's O, int8 `[tokens, width]`."""
+        """The model's result, int8 of the kernel's `output_shape`."""
         require_operands(self.tokens, self.width, q, k, v)
         return RunResult(self.spec.model(q, k, v, shift))

@@ -59,7 +59,7 @@ class SimulatedKernel:
         return self._core
 
     def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
-        """Run once: int8 Q, K, V `[tokens, width]` in, O and its cycles out.
+        """Run once: int8 Q, K, V `[tokens, width]` in, what the kernel computes and its cycles out.
 
         The operands are written anew, everything else is as the last run left it. KernelFaultError when the simulator
         finds an error; InputError for another shape or dtype.
@@ -89,9 +89,9 @@ class SimulatedKernel:
         return [*pointers, *(scalars[name] for name in self.program.scalars)]
 
     def _output(self) -> Int8:
-        size = self.tokens * self.width
-        data = self._core.read_memory(self.program.addresses[self.spec.output], size)
-        return np.frombuffer(data, np.int8).reshape(self.tokens, self.width)
+        rows, columns = self.spec.output_shape(self.tokens, self.width)
+        data = self._core.read_memory(self.program.addresses[self.spec.output], rows * columns)
+        return self.spec.unpack(np.frombuffer(data, np.int8), rows, columns)
 
 
 def _difference(before: Mapping[int, Counts], after: Mapping[int, Counts]) -> dict[int, int]:
