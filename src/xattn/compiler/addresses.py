@@ -30,6 +30,8 @@ from xattn.errors import InputError
 from xattn.isa.model import Immediate, Opcode, RegisterClass
 from xattn.isa.table import instruction_table
 
+_MANY_POINTERS = 4  # arguments beyond which the p registers are too few to keep them all
+
 
 def assign_addresses(program: Program) -> None:
     """Give every memory operation of the program its address, adding the pointer arithmetic that this needs."""
@@ -93,10 +95,19 @@ class _Addresses:
         self.modifiers: dict[tuple[Loop | None, int], VirtualRegister] = {}
         self.counting: dict[tuple[Loop, tuple[int, ...]], VirtualRegister] = {}
         self.bases: dict[Array, VirtualRegister] = {}
+        self.kept: dict[VirtualRegister, VirtualRegister] = {}  # arguments in r registers, by pointer
 
     def assign(self) -> None:
+        if len(self.program.pointers) > _MANY_POINTERS:
+            self._keep_arguments()
         for group in list(self._groups(self.program.body, ())):
             self._assign_group(group)
+
+    def _keep_arguments(self) -> None:
+        """Copy the pointers that the caller gives into r registers: the p registers are for those that walk."""
+        for pointer in self.program.pointers:
+            copy = self.kept[pointer] = VirtualRegister("r", f"address of {pointer.name}")
+            self.entry.operations.append(_move(copy, pointer))
 
     def _groups(self, region: list[Block | Loop], path: tuple[Loop, ...]) -> Iterator[_Group]:
         for item in region:
@@ -164,8 +175,7 @@ class _Addresses:
         if group.array.base is None:
             operations = [_set_constant(pointer, _address(group.array) + first)]
         else:
-            copy = {"mMvSclDst": pointer, "mMvSclSrc": group.array.base}
-            operations = [Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], copy),))]
+            operations = [_move(pointer, self.kept.get(group.array.base, group.array.base))]
             if first:
                 operations.append(self._advance(pointer, (first,), group.path))
         line = group.operations[0].line
@@ -278,6 +288,11 @@ def _readdress(operation: Operation, mode: str, **address: Reference) -> None:
 
 def _set_constant(register: VirtualRegister, value: int) -> Operation:
     return Operation(constant_choices(register, value))
+
+
+def _move(target: VirtualRegister, source: VirtualRegister) -> Operation:
+    operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
+    return Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
 
 
 def _address(array: Array) -> int:

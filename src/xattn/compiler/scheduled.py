@@ -71,9 +71,10 @@ def versions(
 
 
 def _written(write: LocationAccess, cycle: int, early: bool) -> tuple[int, int]:
-    # over a bypass the new value is seen, and the old one lost, one cycle before it lands
-    landing = cycle + write.cycle - (write.bypass is not None)
-    return (cycle + 1 if early else landing), landing
+    # over a bypass the new value is seen, and the old one lost, one cycle before it lands; until then the register is
+    # its own even if nobody reads it later: another write must not land in the same cycle
+    landing = cycle + write.cycle
+    return (cycle + 1 if early else landing - (write.bypass is not None)), landing
 
 
 class StraightSection(ScheduledSection):

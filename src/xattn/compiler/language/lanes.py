@@ -68,9 +68,9 @@ class LaneOperations(Recorder):
         """The low 16 bits of 32 lanes of 32 bits that lie in two vectors."""
         return self._shuffled("T16_32x2_lo", low, high, VectorType(int16, 32))
 
-    def high_bytes(self, words: Vector) -> Vector:
-        """The high bytes of 32 lanes of 16 bits, unsigned: a 4×8 block."""
-        return self._shuffled("T8_64x2_hi", words, words, VectorType(uint8, 32))
+    def high_bytes(self, low: Vector, high: Vector) -> Vector:
+        """The high bytes of 64 lanes of 16 bits that lie in two vectors, unsigned."""
+        return self._shuffled("T8_64x2_hi", low, high, VectorType(uint8, 64))
 
     def _shuffled(self, mode: str, low: Vector, high: Vector, type: VectorType) -> Vector:
         target = self.new_register("x")

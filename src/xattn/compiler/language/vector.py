@@ -27,7 +27,8 @@ _BLOCK_PRODUCT = {(True, True): 0x308, (False, True): 0x108, (False, False): 0x0
 SHUFFLES = {
     "T64_2x8_lo": 14, "T64_2x8_hi": 15, "T128_2x4_lo": 12, "T128_2x4_hi": 13, "T256_2x2_lo": 10, "T256_2x2_hi": 11,
     "T64_8x2_lo": 6, "T64_8x2_hi": 7, "T8_8x8": 35,
-    "T16_4x8": 29, "T16_8x4": 28, "T16_32x2_lo": 2, "T8_64x2_hi": 1,
+    "T16_32x2_lo": 2, "T16_32x2_hi": 3, "T16_2x32_lo": 18, "T32_16x2_lo": 4, "T32_16x2_hi": 5,
+    "T32_2x16_lo": 16, "T32_2x16_hi": 17, "T8_64x2_hi": 1,
 }  # fmt: skip
 
 
