@@ -112,7 +112,8 @@ def test_a_kernel_that_is_not_exact_gives_exit_code_1(
 
 BAD = {
     "unknown kernel": (["--kernel", "fast"], "no kernel is called 'fast'; there are baseline"),
-    "wrong shape": (["--shape", "32x64"], "kernel baseline cannot take 32 tokens of width 64; it takes 64×64, 16×16"),
+    "no shape": (["--shape", "32x64"], "no kernel takes 32 tokens of width 64; there are kernels for 16×16, 32×32"),
+    "wrong shape": (["--shape", "32x32", "--kernel", "lut"], "kernel baseline cannot take 32 tokens of width 32; it "),
     "shape that is none": (["--shape", "64"], "shape '64' is not tokens × channels, such as 64x64"),
     "clock": (["--clock", "fast"], "clock 'fast' is no frequency"),
     "clock of nothing": (["--clock", "0"], "clock '0' is no frequency"),
