@@ -37,9 +37,10 @@ def check_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS, mo
     hardware loop, the iterations that start before the loop proper and three rounds of it; the same in both. Then a
     value or byte that is carried further than that (from the first trip to the third, say) is not seen.
 
-    What is taken as given: the map from places to operations, the operations themselves (also that an operation's
-    choices do the same, and that memory references touch the bytes that they say), and that the caller's arrays do not
-    overlap.
+    The map from places to operations is a witness and need not be trusted: an instruction must be a choice of its
+    operation, immediates included. What is taken as given: the operations of the sections (also that an operation's
+    choices do the same, and that memory references touch the bytes that they say), that the caller's arrays do not
+    overlap, and that ports and memory banks are free when needed (the legality checker and the simulator see to that).
     """
     code = read_code(compiled)
     if code.differences:
