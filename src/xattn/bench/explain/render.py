@@ -61,8 +61,10 @@ def _limit(report: Explanation) -> Iterator[str]:
         if s.operations or s.slot != "lng"
     ]
     yield from _table(rows)
-    for port in report.ports[:_SHOWN_PORTS]:
-        yield f"   port {port.port}: held in {_percent(port.share)} of cycles ({port.what})"
+    held = ", ".join(f"{port.port} {_percent(port.share)}" for port in report.ports[:_SHOWN_PORTS])
+    if held:
+        yield f"   ports and units held longest: {held}"
+    yield from (f"   {port.port}: {port.what}" for port in report.ports if port.port == limit.unit)
 
 
 def _loops(report: Explanation) -> Iterator[str]:
