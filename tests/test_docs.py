@@ -68,7 +68,7 @@ def test_long_commands_print_what_is_shown(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_the_cycles_of_today() -> None:
-    """Cycles do not depend on data; the whole table is checked by the slow test above."""
+    """This kernel's cycles do not depend on data; the whole table is checked by the slow test above."""
     (command,) = _commands(ROOT / "README.md", slow=True)
     shown = dict(re.findall(r"^(\w+) +yes +([\d,]+) ", command.output, re.MULTILINE))
     assert set(shown) == set(kernels()), "the README's table has not one row for each kernel"
