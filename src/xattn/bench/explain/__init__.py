@@ -6,8 +6,8 @@ source lines and its own minima.
 """
 
 from xattn.bench.explain.execution import Tracer
-from xattn.bench.explain.measure import explain_elf, explain_kernel
+from xattn.bench.explain.measure import explain_elf, explain_kernel, explain_program
 from xattn.bench.explain.record import Explanation, as_json
 from xattn.bench.explain.render import as_text
 
-__all__ = ["Explanation", "Tracer", "as_json", "as_text", "explain_elf", "explain_kernel"]
+__all__ = ["Explanation", "Tracer", "as_json", "as_text", "explain_elf", "explain_kernel", "explain_program"]

@@ -124,10 +124,11 @@ def _slow_loops(figures: Figures) -> Iterator[LeverRecord]:
         if measured.vector and measured.busiest.unit != "vec":
             unit, busy = record.resource_unit, measured.busiest.cycles / passes
             how = _SLOT_HELP.get(unit, "use operations that do not need it")
+            how = "spread its arrays over several banks (bank=)" if unit.startswith("bank") else how
             yield LeverRecord(
                 kind="slot",
                 cycles=round((min(busy, interval) - vec) * passes),
-                advice=f"the {unit} {_kind(unit)} bounds {_called(measured)}: it is busy for {busy:.4g} of "
+                advice=f"{_the(unit)} bounds {_called(measured)}: it is busy for {busy:.4g} of "
                 f"{interval:.4g} cycles, vec for {vec:.4g}; {how}",
             )
 
@@ -172,7 +173,7 @@ def _nothing_left(figures: Figures) -> LeverRecord:
     return LeverRecord(
         kind="none",
         cycles=0,
-        advice=f"the {unit} {_kind(unit)} is {100 * share:.0f} % busy in {_called(hot)}, the hottest: nothing left but "
+        advice=f"{_the(unit)} is {100 * share:.0f} % busy in {_called(hot)}, the hottest: nothing left but "
         "prologue and epilogue",
     )
 
@@ -181,5 +182,6 @@ def _called(measured: MeasuredLoop) -> str:
     return f"loop {measured.record.name}"
 
 
-def _kind(unit: str) -> str:
-    return "port" if unit.isupper() else "slot"
+def _the(unit: str) -> str:
+    """A slot, a port or a memory bank as a sentence calls it."""
+    return unit if unit.startswith("bank") else f"the {unit} {'port' if unit.isupper() else 'slot'}"

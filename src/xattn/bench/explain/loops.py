@@ -63,6 +63,9 @@ def _measured(run: Execution, sources: Sources, loop: Loop) -> MeasuredLoop:
     executed = run.executed
     times = {address: executed[address] for address in loop.body}
     most = busiest(run.bundles, times)
+    source = sources.loops.get(loop.header)
+    if source is not None and source.port is not None and source.resource_minimum is not None:
+        most = Busiest(source.port, source.resource_minimum * loop.iterations)
     busy = {slot: cycles / loop.iterations for slot, cycles in busy_slots(slot_counts(run.bundles, times)).items()}
     own = sum(times.values()) + loop.stalls
     record = _record(run, sources, loop, most)

@@ -9,9 +9,11 @@ from xattn.bench.explain.execution import Tracer
 from xattn.bench.explain.record import Explanation
 from xattn.bench.explain.report import Subject, explain
 from xattn.bench.explain.sources import sources_of_kernel, sources_of_symbols
-from xattn.devices import Host, Simulator
+from xattn.compiler.compile import CompiledKernel
+from xattn.devices import Host
+from xattn.devices.simulator import SimulatedKernel
 from xattn.isa.elf import ElfImage
-from xattn.kernels.registry import compiled, kernel_spec
+from xattn.kernels.registry import KernelSpec, compiled, kernel_spec
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.sim.core import Result
 
@@ -23,17 +25,20 @@ def explain_kernel(name: str, tokens: int = 64, width: int = 64) -> Explanation:
 
     InputError names the kernels there are and the shapes that this one takes; KernelFaultError when it fails.
     """
-    spec = kernel_spec(name)
+    return explain_program(kernel_spec(name), compiled(name, tokens, width), tokens, width)
+
+
+def explain_program(spec: KernelSpec, program: CompiledKernel, tokens: int, width: int) -> Explanation:
+    """The same for any program that computes what `spec` says, such as a variant of a kernel."""
     tracer = Tracer()
-    program = compiled(name, tokens, width)
-    kernel = Simulator(trace=tracer.step).load(spec, tokens, width)
+    kernel = SimulatedKernel(spec, program, tokens, width, tracer.step)
     tracer.watch(kernel.core)
     tile = cut_tile(synthetic_activations(SEED), 0, tokens, width)
     result = kernel.run(tile.q, tile.k, tile.v, DEFAULT_SHIFT)
     model = Host().load(spec, tokens, width).run(tile.q, tile.k, tile.v, DEFAULT_SHIFT)
     assert result.cycles is not None
     subject = Subject(
-        name=name,
+        name=spec.name,
         kind="kernel",
         input=f"synthetic activations, seed {SEED}",
         tokens=tokens,

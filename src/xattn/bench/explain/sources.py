@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xattn.bench.explain.bounds import Dependence, recurrence_minimum
 from xattn.bench.explain.execution import Place
 from xattn.compiler.compile import CompiledKernel
-from xattn.compiler.dependence import build_graph
+from xattn.compiler.dependence import Graph, build_graph
 from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.modulo import resource_minimum
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection
@@ -23,7 +24,7 @@ class LoopSource:
     """A loop as the compiler knows it. `body`: bundles of one round; `fill`: those of its prologue and epilogue.
 
     `pending`: iterations that begin in the prologue. Minima are None for loops around others, which are not scheduled
-    as one.
+    as one. `port`: the port, unit or bank that makes the resource minimum, where no slot does.
     """
 
     name: str
@@ -34,6 +35,7 @@ class LoopSource:
     stages: int | None = None
     resource_minimum: int | None = None
     recurrence_minimum: int | None = None
+    port: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def _innermost(scheduled: ScheduledSection, start: int) -> LoopSource:
     dependences = [Dependence(e.source, e.target, e.latency, e.distance) for e in graph.edges]
     addresses = [start + cycle * FETCH_BYTES for cycle in range(scheduled.length)]
     body = addresses[scheduled.loop_first : scheduled.loop_last + 1]
+    slots = resource_minimum(graph)
+    port, held = _busiest_port(graph)
     return LoopSource(
         name=loop.name,
         line=loop.line,
@@ -107,9 +111,20 @@ def _innermost(scheduled: ScheduledSection, start: int) -> LoopSource:
         fill=tuple(address for address in addresses if not body[0] <= address <= body[-1]),
         pending=scheduled.ahead if isinstance(scheduled, PipelinedLoop) else 0,
         stages=scheduled.schedule.stages if isinstance(scheduled, PipelinedLoop) else 1,
-        resource_minimum=resource_minimum(graph),
+        resource_minimum=max(slots, held),
         recurrence_minimum=recurrence_minimum(len(graph.operations), dependences, _LONGEST),
+        port=port if held > slots else None,
     )
+
+
+def _busiest_port(graph: Graph) -> tuple[str | None, int]:
+    """The port, unit or bank that one iteration holds longest, each operation by the choice that needs it least."""
+    held: Counter[str] = Counter()
+    for timings in graph.timings:
+        needs = [Counter(port for port, _, required in timing.ports if required) for timing in timings]
+        for port in needs[0]:
+            held[port] += min(need[port] for need in needs)
+    return max(held.items(), key=lambda item: item[1], default=(None, 0))
 
 
 def _around(scheduled: ScheduledSection) -> LoopSource:
