@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from xattn.compiler.addresses import assign_addresses
 from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError, allocate
 from xattn.compiler.control import Section, to_sections
+from xattn.compiler.dataflow import assert_dataflow
 from xattn.compiler.dead import remove_dead
 from xattn.compiler.emit import Emitted, emit, separate_loop_setup
 from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
@@ -69,7 +70,7 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
     scheduled, registers, saved = _schedule_and_allocate(program, arguments)
     emitted = emit(scheduled, registers)
     _prove_legal(emitted, arguments)
-    return CompiledKernel(
+    compiled = CompiledKernel(
         name,
         emitted,
         tuple(program.arrays),
@@ -79,6 +80,8 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
         _frame_bytes(saved),
         tuple(scheduled),
     )
+    assert_dataflow(compiled)
+    return compiled
 
 
 def _prove_legal(emitted: Emitted, arguments: dict[VirtualRegister, Register]) -> None:
