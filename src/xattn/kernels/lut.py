@@ -39,5 +39,6 @@ def table_lookup(k: Kernel) -> Callable[[Scalar], Scalar]:
     """The table as part of the program, and how a score below its row's max is looked up in it."""
     below = np.arange(256)  # all distances that two 8-bit scores can have
     entries = exp_table()[INDEX_OFFSET - np.minimum(below, INDEX_OFFSET)]
-    table = k.constant("exponential table", entries, uint8)
+    # a bank of its own: which entry is read depends on data, and so would the conflicts with other accesses
+    table = k.constant("exponential table", entries, uint8, bank=0)
     return lambda distance: table.at(distance)
