@@ -31,6 +31,7 @@ from xattn.isa.model import Immediate, Opcode, RegisterClass
 from xattn.isa.table import instruction_table
 
 _MANY_POINTERS = 4  # arguments beyond which the p registers are too few to keep them all
+_POINTERS = 8  # p registers
 
 
 def assign_addresses(program: Program) -> None:
@@ -80,10 +81,28 @@ class _Group:
     terms: Affine  # constant 0
     path: tuple[Loop, ...]  # loops around the block, outermost first
     operations: list[Operation]
+    before_advance: int | None = None  # so many operations come before the pointer's step to the next trip
 
     @property
     def offsets(self) -> list[int]:
         return [op.memory.offset.constant for op in self.operations if op.memory and op.memory.offset]
+
+    @property
+    def reaches(self) -> list[int]:
+        """Each operation's distance from the pointer, if it stays where it is but for the step to the next trip."""
+        offsets = self.offsets
+        step = self.terms.steps(self.path[-1])[0] if self.path else 0
+        turn = len(offsets) if self.before_advance is None else self.before_advance
+        return [offset - offsets[0] - (step if place >= turn else 0) for place, offset in enumerate(offsets)]
+
+
+def _in_reach(group: _Group) -> bool:
+    """Whether immediate offsets reach everything in a group."""
+    return all(
+        _fits(choice.opcode, "idx_imm", reach)
+        for operation, reach in zip(group.operations, group.reaches, strict=True)
+        for choice in operation.choices
+    )
 
 
 class _Addresses:
@@ -126,7 +145,27 @@ class _Addresses:
                 key = (memory.array, terms, memory.is_store)
                 group = found.setdefault(key, _Group(memory.array, terms, path, []))
                 group.operations.append(operation)
-            yield from found.values()
+            short = path and len(found) > _POINTERS
+            yield from (self._shared(item, found, path[-1]) if short else found.values())
+
+    def _shared(self, block: Block, found: dict[tuple[Array, Affine, bool], _Group], loop: Loop) -> Iterator[_Group]:
+        """Let stores share the pointer of the loads next to them. Where the pointer moves by one step, it does so
+        between them, so that an iteration's stores need not be done before the next one's loads."""
+        for (array, terms, is_store), group in found.items():
+            loads, stores = (group, found.get((array, terms, True))) if not is_store else (None, group)
+            if loads is None:
+                if (array, terms, False) not in found:
+                    yield group
+                continue
+            if stores is None:
+                yield group
+                continue
+            places = {operation: place for place, operation in enumerate(block.operations)}
+            in_turn = max(places[op] for op in loads.operations) < min(places[op] for op in stores.operations)
+            one_step = len(set(terms.steps(loop))) == 1
+            turn = len(loads.operations) if in_turn and one_step else None
+            both = _Group(array, terms, group.path, loads.operations + stores.operations, turn)
+            yield from ((both,) if _in_reach(both) else (loads, stores))
 
     # -- addressing by a run-time index ---------------------------------------------------------------------------
 
@@ -152,16 +191,11 @@ class _Addresses:
         self._set_before(home, group, pointer)
         steps = group.terms.steps(group.path[-1]) if group.path else (0,)
         offsets = group.offsets
-        in_reach = all(
-            _fits(choice.opcode, "idx_imm", offset - offsets[0])
-            for operation, offset in zip(group.operations, offsets, strict=True)
-            for choice in operation.choices
-        )
-        if in_reach and (len(offsets) > 1 or not any(steps)):
-            for operation, offset in zip(group.operations, offsets, strict=True):
-                _readdress(operation, "idx_imm", ptr=pointer, imm=offset - offsets[0])
+        if _in_reach(group) and (len(offsets) > 1 or not any(steps)):
+            for operation, reach in zip(group.operations, group.reaches, strict=True):
+                _readdress(operation, "idx_imm", ptr=pointer, imm=reach)
             if any(steps):
-                self._append(group, [self._advance(pointer, steps, group.path)])
+                self._advance_after(group, pointer, steps)
         else:
             for operation, offset, following in zip(group.operations, offsets, offsets[1:], strict=False):
                 self._walk(operation, pointer, (following - offset,), group.path)
@@ -218,11 +252,15 @@ class _Addresses:
                 assert isinstance(last, Block)
                 last.operations.append(advance)
 
-    def _append(self, group: _Group, operations: list[Operation]) -> None:
-        block = _block_of(self.program.body, group.operations[-1])
-        for operation in operations:
-            operation.line = group.operations[-1].line
-        block.operations.extend(operations)
+    def _advance_after(self, group: _Group, pointer: VirtualRegister, steps: tuple[int, ...]) -> None:
+        """Move the pointer to the next trip, at the block's end or where the group says."""
+        advance = self._advance(pointer, steps, group.path)
+        advance.line = group.operations[-1].line
+        operations = _block_of(self.program.body, group.operations[-1]).operations
+        if group.before_advance is None:
+            operations.append(advance)
+        else:
+            operations.insert(operations.index(group.operations[group.before_advance]), advance)
 
     def _advance(self, pointer: VirtualRegister, steps: tuple[int, ...], path: tuple[Loop, ...]) -> Operation:
         """Move a pointer, in whichever slot is free."""

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xattn.compiler.ir import Location, Loop, MemoryReference, Operation
+from xattn.compiler.ir import Affine, Counter, Location, Loop, MemoryReference, Operation
 from xattn.compiler.machine import LocationAccess, OperationTiming, timings
 
 
@@ -103,7 +103,7 @@ def _conflicts(
 ) -> Iterator[tuple[int, int, int]]:
     """(source, target, distance) for every way in which two references (in program order) may touch the same bytes."""
     (a, one), (b, two) = first, second
-    if a != b and _overlap(one, two, None, 0):
+    if a != b and _overlap(one, two, loop, 0):
         yield a, b, 0
     if loop is None:
         return
@@ -119,11 +119,20 @@ def _conflicts(
 
 def _overlap(x: MemoryReference, y: MemoryReference, loop: Loop | None, distance: int) -> bool:
     """Whether x now and y `distance` iterations of `loop` later may touch a common byte. Unknown offsets may."""
-    if x.offset is None or y.offset is None or x.offset.terms != y.offset.terms:
+    if x.offset is None or y.offset is None:
+        return True
+    same_terms = x.offset.terms == y.offset.terms
+    if not same_terms and (loop is None or _outside(x.offset, loop) != _outside(y.offset, loop)):
         return True
     ahead = y.offset.constant - x.offset.constant
     if loop is None:
         return -y.bytes < ahead < x.bytes
-    starts = range(loop.trips - distance if len(loop.shape) > 1 else 1)  # one counter: the same from every trip on
+    # with one counter and the same terms it is the same from every trip on
+    starts = range(1 if same_terms and len(loop.shape) == 1 else loop.trips - distance)
     moves = (y.offset.at(loop, trip + distance) - x.offset.at(loop, trip) for trip in starts)
     return any(-y.bytes < ahead + move < x.bytes for move in moves)
+
+
+def _outside(offset: Affine, loop: Loop) -> list[tuple[Counter, int]]:
+    """The terms that the counters of other loops have in an offset."""
+    return [(counter, factor) for counter, factor in offset.terms if counter.loop is not loop]

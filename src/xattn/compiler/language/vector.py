@@ -143,6 +143,16 @@ class VectorOperations(Recorder):
             memory = MemoryReference(element.array, element.offset + 32 * row, 32, True)
             self.emit("VST_dmw_sts_am_ag_idx", {"src": value.register.part(row)}, memory)
 
+    def reload_row(self, target: Accumulator, row: int, element: View) -> None:
+        """Load eight int32 into a row of an accumulator."""
+        memory = MemoryReference(element.array, element.offset, 32, False)
+        self.emit("VLDA_dmw_lda_am_ag_idx", {"dst": target.register.part(row)}, memory)
+
+    def store_row(self, element: View, value: Accumulator, row: int) -> None:
+        """Store a row of an accumulator: eight int32."""
+        memory = MemoryReference(element.array, element.offset, 32, True)
+        self.emit("VST_dmw_sts_am_ag_idx", {"src": value.register.part(row)}, memory)
+
     # -- products -------------------------------------------------------------------------------------------------
 
     def accumulator(self) -> Accumulator:
