@@ -49,9 +49,10 @@ SUMS = AccumulatorType()
 GROUPS, ROWS = 4, 4  # groups of four row blocks
 PAIRS, COLUMNS = 4, 2  # pairs of block columns
 DEPTH = 8  # 8-wide pieces of 64
-# products into one accumulator in a row: accumulators are done one after another, not all at once, so that
-# one port has time to store them and another to load those of the next tile
-RUN = 4
+# Pieces of the depth that are summed up row block by row block: where there are several, accumulators are done one after
+# another, not all at once. Then the store port keeps up, and accumulators of the next tile can be loaded meanwhile.
+SCORE_RUNS = (*((c,) for c in range(6)), (6, 7))
+SUM_RUNS = ((0, 1, 2, 3), (4, 5, 6, 7))
 WEIGHT_BITS = 16  # p16 = floor(2^16 · 2^x)
 
 
@@ -80,15 +81,16 @@ def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegi
     """S = sat16(Q·Kᵀ >> shift), and the maximum of each row of a tile."""
     for i, j in k.grid(GROUPS, PAIRS, name="score tiles"):
         dots = [[k.accumulator() for _ in range(COLUMNS)] for _ in range(ROWS)]
-        for c in range(DEPTH):
-            left = [q[i, c, a] for a in range(ROWS)]
-            right = [k.shuffle("T8_8x8", keys[j, c, b]) for b in range(COLUMNS)]
+        for pieces in SCORE_RUNS:
+            left = [[q[i, c, a] for a in range(ROWS)] for c in pieces]
+            right = [[k.shuffle("T8_8x8", keys[j, c, b]) for b in range(COLUMNS)] for c in pieces]
             for a in range(ROWS):
-                for b in range(COLUMNS):
-                    if c == 0:
-                        dots[a][b].set(product(left[a], right[b]))
-                    else:
-                        dots[a][b] += product(left[a], right[b])
+                for d, c in enumerate(pieces):
+                    for b in range(COLUMNS):
+                        if c == 0:
+                            dots[a][b].set(product(left[d][a], right[d][b]))
+                        else:
+                            dots[a][b] += product(left[d][a], right[d][b])
         best = []
         for a in range(ROWS):
             blocks = [k.widened(k.narrow(dots[a][b], shift, int16)) for b in range(COLUMNS)]
@@ -161,13 +163,12 @@ def weighted_sums(k: Kernel, weights: View, values: View, sums: list[View], runn
     pairs_of_rows = weights.blocks(TWO_WEIGHTS, GROUPS, DEPTH, ROWS // 2)
     for i, j in k.grid(GROUPS, PAIRS, name="weighted sums"):
         totals = [[k.load_accumulator(sums[b].element(i, j, a)) for b in range(COLUMNS)] for a in range(ROWS)]
-        for n in range(DEPTH // RUN):
-            keys = range(n * RUN, (n + 1) * RUN)
+        for n, keys in enumerate(SUM_RUNS):
             left = [[weights[i, c, a] for c in keys] for a in range(ROWS)]
             right = [[values[j, c, b] for b in range(COLUMNS)] for c in keys]
             for a in range(ROWS):
                 for b in range(COLUMNS):
-                    for d in range(RUN):
+                    for d in range(len(keys)):
                         totals[a][b] += product(left[a][d], right[d][b])
             of_rows = running.element(i, 2 + n)
             k.reload_row(row_sums, 0, of_rows)
