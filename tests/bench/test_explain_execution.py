@@ -47,6 +47,7 @@ def loop_at(loops: list[Loop], header: int) -> Loop:
         (NESTED, "main"),
         (function("main", hardware_loop("vlda wl0, [p0, #0]; vldb wl1, [p1, #0]\nnop", 7)), "main"),
         (function("main", "nop"), "main"),
+        ("main:\nret lr\nnop*4\nvlda wl0, [p0, #0]; vldb wl1, [p1, #0]", "main"),  # the last bundle stalls
     ],
 )
 def test_cycles_by_bundle_are_the_cores_own_counts(text: str, call: str) -> None:
@@ -156,6 +157,12 @@ def test_a_loop_with_two_ways_through_it() -> None:
     assert (loop.iterations, loop.entries, seen.core.registers["r3"]) == (10, 1, 5)
     skipped = [a for a in loop.body if seen.run.executed[a] == 5]
     assert skipped and loop.cycles == 10 * (len(loop.body) - len(skipped)) + 5 * len(skipped)
+
+
+def test_a_jump_backwards_to_what_has_not_run_is_no_loop() -> None:
+    text = ".func first\nadd r0, r0, #1\n" + "ret lr\nnop*5\n.align 16\n.func main\nj #first\nnop*5"
+    seen = traced(text, call="main")
+    assert seen.run.executed[seen.labels["first"]] == 1 and find_loops(seen.run) == []
 
 
 def test_straight_code_has_no_loops() -> None:

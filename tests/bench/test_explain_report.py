@@ -74,6 +74,9 @@ def test_the_parts_agree_with_each_other(name: str, request: pytest.FixtureReque
     for loop in found.loops:
         assert loop.share == pytest.approx(loop.cycles / found.cycles)
         assert loop.interval + 1e-9 >= max(loop.resource_minimum, loop.recurrence_minimum or 0)
+    assert found.timeline is not None
+    hottest = max((loop for loop in found.loops if loop.innermost), key=lambda loop: loop.cycles)
+    assert (found.timeline.loop, found.timeline.cycles) == (hottest.name, hottest.interval - hottest.stalls)
     for file in found.registers:
         assert (file.live_in_hottest_loop or 0) <= file.live <= file.named <= file.limit
 
@@ -154,6 +157,8 @@ def test_stalls_of_a_kernel_are_put_down_to_arrays_and_lines(monkeypatch: pytest
         for access in stall.accesses:
             assert access.line and f"{access.array}[" in text[access.line - 1] and access.where == f"line {access.line}"
     assert sum(stall.cycles for stall in found.stalls) == found.stall_cycles > 0
+    places = [sorted((access.where, access.array or "") for access in stall.accesses) for stall in found.stalls]
+    assert all(places.count(place) == 1 for place in places)  # whatever the compiler made of the lines
     assert "of left (line " in as_text(found) and "of right (line " in as_text(found)
 
 
@@ -246,6 +251,7 @@ def test_vector_programs_are_told_about_their_scalar_loops() -> None:
 def test_straight_code_has_neither_loops_nor_a_timeline() -> None:
     found = report(traced(function("main", "nop*20")))
     assert found.loops == [] and found.timeline is None and found.advice.startswith("nothing loops")
+    assert found.cycles == 26 and found.limit.empty_share == pytest.approx(25 / 26)  # all but the return
     assert "nothing loops, so there is no steady state" in as_text(found)
 
 
@@ -272,7 +278,10 @@ def test_the_text_has_its_parts_in_order(mixed: Explanation) -> None:
 
 
 def test_a_wrong_kernel_is_called_so(mixed: Explanation) -> None:
-    assert "THE OUTPUT IS WRONG" in as_text(msgspec.structs.replace(mixed, exact=False))
+    spec = kernel_spec("qkt")
+    other = replace(spec, model=lambda q, k, v, shift: spec.model(q, k, v, shift) ^ 1)
+    wrong = explain_program(other, compiled("qkt", 16, 16), 16, 16)
+    assert wrong.exact is False and "THE OUTPUT IS WRONG" in as_text(wrong)
     assert "WRONG" not in as_text(mixed)
 
 
