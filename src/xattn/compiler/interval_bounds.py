@@ -81,15 +81,18 @@ def recurrence_bound(graph: Graph) -> Bound:
             raise ValueError(f"operations wait for each other within one iteration: {names}")
         interval = -(-latency // distance)
         rounds = "every iteration" if distance == 1 else f"{distance} iterations"
-        path = " → ".join(_short(graph, edge.source) for edge in cycle)
-        argument = f"a dependence cycle takes {latency} cycles for {rounds}: {path} → again"
+        argument = f"a dependence cycle through {_through(graph, cycle)} takes {latency} cycles for {rounds}"
     return Bound(interval, "recurrence", argument)
 
 
-def _short(graph: Graph, node: int) -> str:
-    operation = graph.operations[node]
-    mnemonic = operation.opcode.mnemonic
-    return f"{mnemonic} (line {operation.line})" if operation.line else mnemonic
+def _through(graph: Graph, cycle: list[Edge]) -> str:
+    """The operations of a cycle, as "24 operations: lt, sel.nez, or in line 31"."""
+    operations = [graph.operations[edge.source] for edge in cycle]
+    names = ", ".join(dict.fromkeys(operation.opcode.mnemonic for operation in operations))
+    lines = sorted({operation.line for operation in operations if operation.line})
+    where = f" in line {', '.join(map(str, lines))}" if lines else ""
+    count = "one operation" if len(operations) == 1 else f"{len(operations)} operations"
+    return f"{count} ({names}{where})"
 
 
 def _violated_cycle(graph: Graph, interval: int) -> list[Edge] | None:

@@ -1,14 +1,14 @@
 """Which operation writes each value of a loop and which ones read it: the register need of any schedule of the loop.
 
-A value takes a register from the cycle in which its write lands to the last cycle in which it is read. Values that
-come into the loop or leave it take theirs throughout.
+A value takes a register from the cycle in which its write lands (over a bypass, from the one before) to the last cycle
+in which it is read. Values that come into the loop or leave it take theirs throughout.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from xattn.compiler.control import Section
@@ -25,8 +25,14 @@ Event = tuple[int, int]  # operation, cycles after its issue
 class Value:
     """What one write leaves in one storage leaf of a register, until the next write in program order."""
 
+    start: Event  # from then on the register is taken
     landing: Event
     reads: tuple[Event, ...]  # the last cycle in which the value must be there, for each reader
+
+    @property
+    def needed(self) -> tuple[Event, ...]:
+        """Cycles in which the register must be the value's own; the last of them ends its lifetime."""
+        return self.landing, *self.reads
 
 
 @dataclass(frozen=True)
@@ -58,27 +64,28 @@ class Lifetimes:
     @classmethod
     def of(cls, graph: Graph) -> Lifetimes:
         """Walk the body once."""
-        current: dict[Location, tuple[Event, list[Event]]] = {}
+        current: dict[Location, tuple[Event, Event, list[Event]]] = {}
         done: dict[VirtualRegister, dict[int, list[Value]]] = defaultdict(lambda: defaultdict(list))
         carried = set()
 
         def close(location: Location) -> None:
             register, leaf = location
             assert isinstance(register, VirtualRegister)
-            landing, reads = current.pop(location)
-            done[register][leaf].append(Value(landing, tuple(reads)))
+            start, landing, reads = current.pop(location)
+            done[register][leaf].append(Value(start, landing, tuple(reads)))
 
         for node, (timing, *_) in enumerate(graph.timings):
             for read in timing.reads:
                 if read.location in current:
-                    current[read.location][1].append((node, read.cycle - 1))
+                    current[read.location][2].append((node, read.cycle - 1))
                 elif isinstance(read.location[0], VirtualRegister):
                     carried.add(read.location[0])
             for write in timing.writes:
                 if isinstance(write.location[0], VirtualRegister):
                     if write.location in current:
                         close(write.location)
-                    current[write.location] = ((node, write.cycle), [])
+                    start = write.cycle - (write.bypass is not None)  # as `scheduled.versions` has it
+                    current[write.location] = (node, start), (node, write.cycle), []
         for location in list(current):
             close(location)
         values = {r: {leaf: tuple(found) for leaf, found in sorted(leaves.items())} for r, leaves in done.items()}
@@ -114,17 +121,25 @@ class RivalRegisters:
 
     @cached_property
     def is_exact(self) -> bool:
-        """Whether `least` and `most` say the same: no register has parts that are written or read on their own."""
-        return all(len(set(self.lifetimes.values[register].values())) == 1 for register in self.registers)
+        """Whether `least` and `most` say the same.
+
+        Not where parts of a register are written or read on their own, or a bypass lets a value's last cycle be the
+        first of the next one in the same register.
+        """
+        leaves = (self.lifetimes.values[register] for register in self.registers)
+        return all(
+            len(set(parts.values())) == 1 and all(value.start == value.landing for value in parts[min(parts)])
+            for parts in leaves
+        )
 
     @property
     def least(self) -> list[tuple[Value, ...]]:
-        """Sets of values that take a register each from the first landing to the last read; any schedule needs these."""
+        """Sets of values that take a register from the first start to the last need; every schedule needs these."""
         found: list[tuple[Value, ...]] = []
         for register in self.registers:
             leaves = self.lifetimes.values[register].values()
             busiest = max(leaves, key=lambda values: sum(1 + len(value.reads) for value in values))
-            found += [(value,) for value in busiest]
+            found += [(replace(value, start=value.landing),) for value in busiest]
         return found
 
     @property
@@ -161,5 +176,5 @@ def register_need(graph: Graph, schedule: ModuloSchedule, limits: RegisterLimits
 
 def lifetime(value: Value, cycles: Sequence[int]) -> tuple[int, int]:
     """First and last cycle in which a value takes its register, for given issue cycles."""
-    first = cycles[value.landing[0]] + value.landing[1]
-    return first, max([first, *(cycles[node] + after for node, after in value.reads)])
+    last = max(cycles[node] + after for node, after in value.needed)
+    return cycles[value.start[0]] + value.start[1], last

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillWorking
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xattn.compiler.dependence import Graph
 from xattn.compiler.interval_bounds import slot_units
@@ -37,12 +36,7 @@ class Answer:
     effort: float
 
 
-def solver_version() -> str:
-    """Version of OR-Tools. InputError when it is not installed."""
-    return str(_ortools().__version__)
-
-
-def _ortools() -> cp_model:
+def _ortools() -> Any:
     try:
         from ortools.sat.python import cp_model
     except ImportError:
@@ -148,21 +142,103 @@ class ModuloModel:
     # -- registers ------------------------------------------------------------------------------------------------
 
     def _registers(self, rivals: RivalRegisters, need: Literal["least", "most"]) -> None:
-        """At no time more values than registers. Lifetimes are at most an interval long: dependences see to it."""
+        """At no time more values than registers."""
         if rivals.free <= 0:
             self.model.add_bool_or([])
             return
-        intervals, lengths = [], []
-        for index, values in enumerate(rivals.least if need == "least" else rivals.most):
-            node, after = values[0].landing
-            start, end = self._lifetime(values, f"{need} {index}")
-            lengths.append(end - start)
-            # The value's place in the steady state: from the residue of its first write, not from its stage.
-            place = self._place(values)
-            length = self.model.new_int_var(1, self.last_cycle, "")
+        intervals: list[cp_model.IntervalVar] = []
+        total: cp_model.LinearExprT = 0
+        for values in rivals.least if need == "least" else rivals.most:
+            start, end = self._lifetime(values)
+            rounds = len({value.start for value in values})  # one value lives for an interval at most
+            length = self.model.new_int_var(1, rounds * self.interval, "")
             self.model.add(length == end - start)
-            for shift in (-self.interval, 0, self.interval):
-                begin = place + shift
-                intervals.append(self.model.new_interval_var(begin, length, begin + length, ""))
+            total = total + length
+            place = self._place(values, start)
+            end_place = self.model.new_int_var(1, (rounds + 2) * self.interval, "")
+            self.model.add(end_place == place + length)
+            # places lie in [0, 2 II): so many copies show the second of these intervals as it is in the steady state
+            for copy in range(-1, rounds + 1):
+                shift = -copy * self.interval
+                intervals.append(self.model.new_interval_var(place + shift, length, end_place + shift, ""))
         self.model.add_cumulative(intervals, [1] * len(intervals), rivals.free)
-        self.model.add(sum(lengths) <= rivals.free * self.interval)
+        self.model.add(total <= rivals.free * self.interval)
+
+    def _lifetime(self, values: Sequence[Value]) -> tuple[cp_model.LinearExpr, cp_model.LinearExpr]:
+        """First cycle in which one of the values takes its register, and the first in which none needs it any more."""
+        starts = [self._time(event) for event in dict.fromkeys(value.start for value in values)]
+        start = starts[0]
+        if len(starts) > 1:
+            start = self.model.new_int_var(0, self.last_cycle, "")
+            self.model.add_min_equality(start, starts)
+        end = self.model.new_int_var(0, self.last_cycle + 1, "")
+        for event in dict.fromkeys(event for value in values for event in value.needed):
+            self.model.add(end >= self._time(event) + 1)
+        return start, end
+
+    def _time(self, event: Event) -> cp_model.LinearExpr:
+        node, after = event
+        return self._issue(node) + after
+
+    def _place(self, values: Sequence[Value], start: cp_model.LinearExpr) -> cp_model.LinearExpr:
+        """Where in the interval a lifetime starts; at most one interval further than that."""
+        nodes = {value.start for value in values}
+        if len(nodes) == 1:
+            ((node, after),) = nodes
+            return self.residues[node] + after % self.interval
+        place = self.model.new_int_var(0, self.interval - 1, "")
+        rounds = self.model.new_int_var(0, self.last_cycle // self.interval, "")
+        self.model.add(start == place + self.interval * rounds)
+        return place
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    def solve(self, time_limit_s: float) -> Answer:
+        """Any schedule. `time_limit_s` is counted in deterministic seconds (about as long as real ones)."""
+        solver = self.cp.CpSolver()
+        solver.parameters.random_seed = _SEED
+        solver.parameters.num_workers = 1
+        solver.parameters.max_deterministic_time = time_limit_s
+        solver.parameters.catch_sigint_signal = False
+        status = _interruptible(solver, self.model)
+        effort = float(solver.response_proto.deterministic_time)
+        if status in (self.cp.OPTIMAL, self.cp.FEASIBLE):
+            return Answer("feasible", self._schedule(solver), effort)
+        return Answer("infeasible" if status == self.cp.INFEASIBLE else "unknown", None, effort)
+
+    def shorten(self, known: ModuloSchedule, time_limit_s: float) -> Answer:
+        """A schedule whose values live for fewer cycles in all, starting from a known one of this model."""
+        total: cp_model.LinearExprT = 0
+        for leaves in Lifetimes.of(self.graph).values.values():
+            for value in next(iter(leaves.values())):
+                start, end = self._lifetime((value,))
+                total = total + end - start
+        self.model.minimize(total)
+        self.model.clear_hints()
+        for node, cycle in enumerate(known.cycles):
+            self.model.add_hint(self.residues[node], cycle % self.interval)
+            self.model.add_hint(self.stages[node], cycle // self.interval)
+            for choice, chosen in enumerate(self.chosen[node]):
+                self.model.add_hint(chosen, choice == known.choices[node])
+        return self.solve(time_limit_s)
+
+    def _schedule(self, solver: cp_model.CpSolver) -> ModuloSchedule:
+        cycles = [
+            solver.value(residue) + self.interval * solver.value(stage)
+            for residue, stage in zip(self.residues, self.stages, strict=True)
+        ]
+        choices = [[solver.boolean_value(chosen) for chosen in found].index(True) for found in self.chosen]
+        return ModuloSchedule(self.interval, [cycle - min(cycles) for cycle in cycles], choices)
+
+
+def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> cp_model.CpSolverStatus:
+    """Solve in another thread, so that Ctrl-C reaches this one."""
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(solver.solve, model)
+        try:
+            while not wait([work], _GLANCE_S).done:
+                pass
+        except BaseException:
+            solver.stop_search()
+            raise
+        return work.result()
