@@ -49,7 +49,7 @@ SUMS = AccumulatorType()
 GROUPS, ROWS = 4, 4  # groups of four row blocks
 PAIRS, COLUMNS = 4, 2  # pairs of block columns
 DEPTH = 8  # 8-wide pieces of 64
-# Pieces of the depth that are summed up row block by row block: where there are several, accumulators are done one after
+# Pieces of the depth summed up row block by row block: where there are several, accumulators are done one after
 # another, not all at once. Then the store port keeps up, and accumulators of the next tile can be loaded meanwhile.
 SCORE_RUNS = (*((c,) for c in range(6)), (6, 7))
 SUM_RUNS = ((0, 1, 2, 3), (4, 5, 6, 7))
