@@ -70,6 +70,18 @@ def test_a_port_can_bound_what_no_slot_does() -> None:
     assert resource_minimum(seen.run, loop) == 4
 
 
+def test_a_port_that_a_slot_fills_alone_is_no_bound_of_its_own() -> None:
+    """Every multiply reads its configuration over the port that stores of scalars use: one of them changes nothing."""
+    macs = "\n".join(f"vmac cm{k % 8}, cm{k % 8}, x0, x2, r0" for k in range(60))
+    registers = {**MAC, **{f"cm{k}": bytes(128) for k in range(8)}, "r1": 0, "p0": DATA}
+    seen = looped(f"{macs}\nst r1, [p0, #0]", registers)
+    [loop] = find_loops(seen.run)
+    times = {address: seen.run.executed[address] for address in loop.body}
+    assert port_counts(seen.run.bundles, times)["R_RV_PORT"] == 61 * PASSES
+    assert busiest(seen.run.bundles, times) == ("vec", 61 * PASSES)
+    assert resource_minimum(seen.run, loop) == 61
+
+
 def test_an_outer_loop_counts_what_inner_ones_did() -> None:
     inner = hardware_loop("add r1, r1, r2\nnop", 5)
     text = function("main", f"mova r8, #3\n.align 16\nouter:\n{inner}\nadd r8, r8, #-1\njnz r8, #outer\nnop*5")

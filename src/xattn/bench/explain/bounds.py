@@ -18,6 +18,7 @@ from xattn.isa.timing import port_cycles, timing_of
 
 SLOTS = ("vec", "mv", "lda", "ldb", "st", "alu", "lng")
 
+_CLEARLY_MORE = 1.02
 _STICKY = "status"  # flags, which order nothing
 
 
@@ -59,19 +60,23 @@ def busy_slots(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 class Busiest(NamedTuple):
-    """What a stretch of code asks most of: a slot or port, and for how many cycles."""
+    """What a stretch of code asks most of: a slot or port, and for how many cycles (never fewer than any other)."""
 
     unit: str
     cycles: int
 
 
 def busiest(bundles: Mapping[int, Bundle], times: Mapping[int, int]) -> Busiest:
-    """The slot that is taken most, or the port where one is held longer still."""
+    """The slot that is taken most; or the port that is held longest, where that is clearly more.
+
+    Every operation of a slot may hold a port, so that a few others that hold it too do not make it the bound.
+    """
     slots = busy_slots(slot_counts(bundles, times))
     ports = port_counts(bundles, times)
     slot = max(SLOTS[:-1], key=lambda name: slots[name])
     port = max(sorted(ports), key=lambda name: ports[name], default=slot)
-    return Busiest(port, ports[port]) if ports[port] > slots[slot] else Busiest(slot, slots[slot])
+    name = port if ports[port] > _CLEARLY_MORE * slots[slot] else slot
+    return Busiest(name, max(ports[port], slots[slot]))
 
 
 def resource_minimum(run: Execution, loop: Loop) -> int:

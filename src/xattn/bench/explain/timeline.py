@@ -78,13 +78,12 @@ def _stretch(timeline: TimelineRecord, most: int | None) -> tuple[int, int]:
 
 
 def _ruler(start: int, end: int) -> str:
-    """Cycle numbers at every tenth column."""
-    marks = [" "] * (end - start)
-    for cycle in range(-(-start // 10) * 10, end, 10):
-        number = str(cycle)
-        if cycle - start + len(number) <= len(marks):
-            marks[cycle - start : cycle - start + len(number)] = number
-    return "".join(marks).rstrip()
+    """Cycle numbers at every tenth column, and at the first where there is room."""
+    first_ten = -(-start // 10) * 10
+    marks = str(start) if first_ten - start > len(str(start)) else ""
+    for cycle in range(first_ten, end, 10):
+        marks = marks.ljust(cycle - start) + str(cycle)
+    return marks
 
 
 def _stall_mark(stall: float) -> str:
