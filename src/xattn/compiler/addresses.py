@@ -23,7 +23,9 @@ from xattn.compiler.ir import (
     Operation,
     Program,
     Reference,
+    Region,
     VirtualRegister,
+    When,
 )
 from xattn.compiler.language.recorder import constant_choices
 from xattn.errors import InputError
@@ -112,7 +114,7 @@ class _Addresses:
         assert isinstance(entry, Block)
         self.entry = entry
         self.modifiers: dict[tuple[Loop | None, int], VirtualRegister] = {}
-        self.counting: dict[tuple[Loop, tuple[int, ...]], VirtualRegister] = {}
+        self.counting: dict[tuple[VirtualRegister, tuple[int, ...]], VirtualRegister] = {}
         self.bases: dict[Array, VirtualRegister] = {}
         self.kept: dict[VirtualRegister, VirtualRegister] = {}  # arguments in r registers, by pointer
 
@@ -128,10 +130,13 @@ class _Addresses:
             copy = self.kept[pointer] = VirtualRegister("r", f"address of {pointer.name}")
             self.entry.operations.append(_move(copy, pointer))
 
-    def _groups(self, region: list[Block | Loop], path: tuple[Loop, ...]) -> Iterator[_Group]:
+    def _groups(self, region: Region, path: tuple[Loop, ...]) -> Iterator[_Group]:
         for item in region:
             if isinstance(item, Loop):
                 yield from self._groups(item.body, (*path, item))
+                continue
+            if isinstance(item, When):
+                yield from self._groups(item.body, path)
                 continue
             found: dict[tuple[Array, Affine, bool], _Group] = {}
             for operation in item.operations:
@@ -227,7 +232,7 @@ class _Addresses:
         """Move the pointer after the access; with several steps, by the one of the counter that rises."""
         step = steps[0]
         if len(set(steps)) > 1:
-            _readdress(operation, "post_2d", ptr=pointer, mod=self._counting_modifier(steps, path))
+            _readdress(operation, "post_2d", ptr=pointer, mod=self._counting_modifier(pointer, steps, path))
         elif step == 0:
             _readdress(operation, "idx_imm", ptr=pointer, imm=0)
         elif all(_fits(choice.opcode, "post_imm", step) for choice in operation.choices):
@@ -266,7 +271,7 @@ class _Addresses:
         """Move a pointer, in whichever slot is free."""
         step = steps[0]
         if len(set(steps)) > 1:
-            counting = self._counting_modifier(steps, path)
+            counting = self._counting_modifier(pointer, steps, path)
             by_slot = (instruction_table().opcodes[name] for name in ("PADDB_2D", "PADDA_2D", "PADDS_2D"))
             return Operation(tuple(Choice(opcode, {"ptr": pointer, "mod": counting}) for opcode in by_slot))
         names = ("PADDB_ldb_ptr_inc_nrm_imm", "PADDA_lda_ptr_inc_idx_imm", "PADDS_st_ptr_inc_idx_imm")
@@ -292,12 +297,14 @@ class _Addresses:
             before.operations.append(_set_constant(register, step))
         return self.modifiers[outermost, step]
 
-    def _counting_modifier(self, steps: tuple[int, ...], path: tuple[Loop, ...]) -> VirtualRegister:
+    def _counting_modifier(
+        self, pointer: VirtualRegister, steps: tuple[int, ...], path: tuple[Loop, ...]
+    ) -> VirtualRegister:
         """A 2-D modifier: the inner counter's step, and the outer one's each time the inner one starts again."""
         inner = next(loop for loop in reversed(path) if len(loop.shape) > 1)
         if len(steps) > 2:
             raise InputError(f"loop {inner.name} has {len(steps)} counters; pointers can follow two, nest the others")
-        key = (path[0], (*steps, inner.serial))
+        key = (pointer, (*steps, inner.serial))  # it counts, so each pointer has its own
         if key not in self.counting:
             register = self.counting[key] = VirtualRegister("d", f"steps {steps}")
             values = (steps[1], inner.shape[-1] - 1, steps[0], 0)  # m, dn, dj, dc
@@ -338,11 +345,11 @@ def _address(array: Array) -> int:
     return array.address
 
 
-def _find(region: list[Block | Loop], wanted: Loop) -> tuple[list[Block | Loop], int]:
+def _find(region: Region, wanted: Loop) -> tuple[Region, int]:
     for position, item in enumerate(region):
         if item is wanted:
             return region, position
-        if isinstance(item, Loop):
+        if isinstance(item, (Loop, When)):
             try:
                 return _find(item.body, wanted)
             except LookupError:
@@ -350,9 +357,9 @@ def _find(region: list[Block | Loop], wanted: Loop) -> tuple[list[Block | Loop],
     raise LookupError(wanted.name)
 
 
-def _block_of(region: list[Block | Loop], operation: Operation) -> Block:
+def _block_of(region: Region, operation: Operation) -> Block:
     for item in region:
-        if isinstance(item, Loop):
+        if isinstance(item, (Loop, When)):
             try:
                 return _block_of(item.body, operation)
             except LookupError:

@@ -1,14 +1,26 @@
 """Loops become sections: straight pieces of code with labels, hardware loops and counted branches between them.
 
 The innermost loops use the core's zero-overhead loop (registers ls, le, lc); loops around them count down in a register
-and branch. Each section is scheduled on its own.
+and branch; conditional parts are branched over. Each section is scheduled on its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from xattn.compiler.ir import Block, Choice, Label, Location, Loop, Operation, Program, Reference, VirtualRegister
+from xattn.compiler.ir import (
+    Block,
+    Choice,
+    Label,
+    Location,
+    Loop,
+    Operation,
+    Program,
+    Reference,
+    Region,
+    VirtualRegister,
+    When,
+)
 from xattn.compiler.language.recorder import constant_choices
 from xattn.isa.table import instruction_table
 
@@ -64,15 +76,27 @@ class _Builder:
         self.count += 1
         return f"{what}{self.count}"
 
-    def region(self, items: list[Block | Loop]) -> None:
-        """Lay out blocks and loops in order."""
+    def region(self, items: Region) -> None:
+        """Lay out blocks, loops and conditional parts in order."""
         for item in items:
             if isinstance(item, Block):
                 self.current.operations.extend(item.operations)
+            elif isinstance(item, When):
+                self._conditional(item)
             elif item.is_innermost:
                 self._hardware_loop(item)
             else:
                 self._counted_loop(item)
+
+    def _conditional(self, item: When) -> None:
+        after = self._name("unless")
+        operands: dict[str, Reference] = {"mRx": item.condition, "cpmaddr": Label(after)}
+        self.current.branch = Operation((Choice(instruction_table().opcodes["JZ"], operands),), line=item.line)
+        self.current.target = after
+        self.targets.add(after)
+        self._start(self._name("when"))
+        self.region(item.body)
+        self._start(after)
 
     def _hardware_loop(self, loop: Loop) -> None:
         body = loop.body[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xattn.compiler.ir import Block, LowHalf, Operation, Part, Program, Reference, VirtualRegister, blocks
+from xattn.compiler.ir import Block, LowHalf, Operation, Part, Program, Reference, VirtualRegister, blocks, conditions
 from xattn.isa.model import Register
 
 
@@ -13,6 +13,7 @@ def remove_dead(program: Program) -> None:
     while True:
         operations = [operation for block in blocks(program.body) for operation in block.operations]
         read = {whole for operation in operations for whole, is_def in _registers(operation) if not is_def}
+        read |= set(conditions(program.body))
         if not sum(_sweep(block, read) for block in blocks(program.body)):
             return
 

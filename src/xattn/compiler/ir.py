@@ -214,11 +214,20 @@ class Block:
 
 
 @dataclass(eq=False)
+class When:
+    """A body done once or, where `condition` is zero, not at all. It is no part of a hardware loop."""
+
+    condition: VirtualRegister
+    body: Region = field(default_factory=list)
+    line: int = 0
+
+
+@dataclass(eq=False)
 class Loop:
     """A body done once for every combination of its counters; the last counter runs fastest."""
 
     shape: tuple[int, ...]
-    body: list[Block | Loop] = field(default_factory=list)
+    body: Region = field(default_factory=list)
     name: str = ""
     line: int = 0
     serial: int = field(default_factory=lambda: next(_serial))
@@ -250,16 +259,28 @@ class Program:
     pointers: list[VirtualRegister]
     scalars: list[VirtualRegister]
     arrays: list[Array]
-    body: list[Block | Loop]  # starts with the entry block
+    body: Region  # starts with the entry block
 
 
-def blocks(region: list[Block | Loop]) -> Iterator[Block]:
+Region = list["Block | Loop | When"]
+
+
+def blocks(region: Region) -> Iterator[Block]:
     """Every block of a region, in order."""
     for item in region:
         if isinstance(item, Block):
             yield item
         else:
             yield from blocks(item.body)
+
+
+def conditions(region: Region) -> Iterator[VirtualRegister]:
+    """What the conditional parts of a region depend on."""
+    for item in region:
+        if isinstance(item, When):
+            yield item.condition
+        if not isinstance(item, Block):
+            yield from conditions(item.body)
 
 
 def class_of(opcode: Opcode, name: str) -> RegisterClass:

@@ -4,12 +4,9 @@ Per query row the state is a reference (the running max, in whole octaves), the 
 int32 accumulators of weights times V. The kernel has four parts:
 
 1. scores S = Q·Kᵀ in 1/128 octave (16 bits) and each row's largest, a tile of 16×16 at a time;
-2. new references;
+2. new references; where any rises, old sums are shifted down;
 3. weights P = 2^(S − reference) in 8 bits, by reading fixed-point octaves as bfloat16;
 4. sums += P·V and running sums += P·1, a tile of 16×16 at a time.
-
-It is exact for blocks in which no row's reference rises, or rises from a state that is zero (the first block): old sums
-are not shifted down. Whoever calls it must see to that.
 
 Layouts (all made by DMA descriptors from row-major data, runs of 8 bytes): Q `[4, 8, 4]` 4×8 blocks, by group of
 sixteen rows, depth and row block; K and V `[4, 8, 2]` 8×8 blocks, by pair of block columns (of keys, of V's columns),
@@ -26,17 +23,19 @@ from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.language import (
     AccumulatorType,
     Kernel,
+    Scalar,
     Vector,
     VectorType,
     View,
     int8,
     int16,
     int32,
+    minimum,
     product,
     uint8,
 )
 from xattn.numerics.sound import DEFAULT_OPTIONS, dither_pattern
-from xattn.numerics.sound.steps import BIAS, OCTAVE
+from xattn.numerics.sound.steps import BIAS, MAX_RESCALE, OCTAVE
 
 LEFT = VectorType(int8, 32)
 RIGHT = VectorType(int8, 64)
@@ -53,6 +52,7 @@ DEPTH = 8  # 8-wide pieces of 64
 # another, not all at once. Then the store port keeps up, and accumulators of the next tile can be loaded meanwhile.
 SCORE_RUNS = (*((c,) for c in range(6)), (6, 7))
 SUM_RUNS = ((0, 1, 2, 3), (4, 5, 6, 7))
+OCTAVE_BITS = OCTAVE.bit_length() - 1
 WEIGHT_BITS = 16  # p16 = floor(2^16 · 2^x)
 
 
@@ -72,7 +72,9 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
     k.set_control("crSat", 1)
     score_tiles(k, q, keys, scores, k.shift_amount(shift))
     k.set_control("crSat", 0)
-    raise_references(k, scores, state, subtrahends)
+    old = k.scratch("old references", LANES, (GROUPS,), bank=0)
+    with k.when(raise_references(k, scores, state, old, subtrahends)):
+        rescale(k, state, old, sums)
     weigh(k, scores, subtrahends, weights)
     weighted_sums(k, weights, values, sums, state.blocks(ROW, GROUPS, 4))
 
@@ -112,17 +114,44 @@ def maximum_of(k: Kernel, mode: str, low: Vector, high: Vector) -> Vector:
     return k.maximum(k.shuffle(f"{mode}_lo", low, high), k.shuffle(f"{mode}_hi", low, high))
 
 
-def raise_references(k: Kernel, scores: View, state: View, subtrahends: View) -> None:
-    """Each row's reference raised to its maximum in whole octaves."""
+def raise_references(k: Kernel, scores: View, state: View, old: View, subtrahends: View) -> Scalar:
+    """Each row's reference raised to its maximum in whole octaves; what its scores are reduced by, for row blocks.
+
+    Gives a scalar that is zero where none rises.
+    """
+    rise: Scalar | None = None
     octaves = k.vector_constant("whole octaves", np.full(32, -OCTAVE), int16)
     unbias = k.vector_constant("unbias", np.full(32, OCTAVE - BIAS), int16)
     for i in range(GROUPS):
         tops = [scores[i, j, ROWS * COLUMNS] for j in range(PAIRS)]
         top = k.maximum(k.maximum(*tops[:2]), k.maximum(*tops[2:]))
         # the old one is at least the lowest there may be; that less the bias still fits 16 bits
-        state[i, 0] = reference = k.maximum(state[i, 0], k.bit_and(top, octaves))
-        for a, rows in enumerate(row_blocks(k, k.add(reference, unbias))):
-            subtrahends[i, a] = rows
+        old[i] = known = state[i, 0]
+        reference, rows = k.maximum_and_rise(known, k.bit_and(top, octaves))
+        rise = Scalar(k, rows) if rise is None else rise | Scalar(k, rows)
+        state[i, 0] = reference
+        for a, block in enumerate(row_blocks(k, k.add(reference, unbias))):
+            subtrahends[i, a] = block
+    assert rise is not None
+    return rise
+
+
+def rescale(k: Kernel, state: View, old: View, sums: list[View]) -> None:
+    """Divide each row's sums by two to the octaves by which its reference rose, rounding down."""
+    rows = ROWS * 4
+    references = state.strided(int16, (GROUPS, rows), (2 * LANES.bytes, int16.bytes))
+    old_references = old.strided(int16, (GROUPS, rows), (LANES.bytes, int16.bytes))
+    running = state.strided(int32, (GROUPS, 2 * rows), (2 * LANES.bytes, int32.bytes))
+    sums_of = [half.blocks(ROW, GROUPS, PAIRS, rows) for half in sums]
+    zero = k.shift_amount(0)
+    for i in k.loop(GROUPS, name="rescale groups"):
+        for row in k.loop(rows, name="rescale rows"):
+            octaves = minimum((references[i, row] - old_references[i, row]) >> OCTAVE_BITS, MAX_RESCALE)
+            running[i, row + rows] = running[i, row + rows] >> octaves
+            by = k.shift_amount(octaves)
+            for half in sums_of:
+                for j in range(PAIRS):
+                    k.shift_row(half.element(i, j, row), zero, by)
 
 
 def row_blocks(k: Kernel, rows: Vector) -> list[Vector]:

@@ -45,12 +45,14 @@ def check_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS, mo
     code = read_code(compiled)
     if code.differences:
         return code.differences[:most]
-    machine = follow(compiled, code, executions=executions, most=most)
-    if not machine.stopped:
-        machine.compare_counts()
-        machine.compare_end(_kept_registers())
-    before = [*_overlaps(compiled), *_unwritten(compiled, code.names), *_broken_promises(machine)]
-    return [*before, *machine.differences][:most]
+    found = [*_overlaps(compiled), *_unwritten(compiled, code.names)]
+    for skip in (False, True) if _has_conditional_parts(compiled) else (False,):
+        machine = follow(compiled, code, executions=executions, most=most, skip=skip)
+        if not machine.stopped:
+            machine.compare_counts()
+            machine.compare_end(_kept_registers())
+        found += [*_broken_promises(machine), *machine.differences]
+    return found[:most]
 
 
 def read_code(compiled: CompiledKernel) -> Code:
@@ -59,13 +61,18 @@ def read_code(compiled: CompiledKernel) -> Code:
     return Code(compiled.emitted.code, compiled.emitted.operations, names)
 
 
-def follow(compiled: CompiledKernel, code: Code, *, executions: int = EXECUTIONS, most: int = SHOWN) -> MachineOrder:
-    """Execute the program in order and then its code, which collects the differences that show on the way."""
+def follow(
+    compiled: CompiledKernel, code: Code, *, executions: int = EXECUTIONS, most: int = SHOWN, skip: bool = False
+) -> MachineOrder:
+    """Execute the program in order and then its code, which collects the differences that show on the way.
+
+    `skip`: without the conditional parts.
+    """
     sections, names = _sections(compiled), code.names
     loops = counted_loops(sections)
     trips = trips_of(sections, loops, _loop_counts(sections, code), executions)
     footprints = Footprints(compiled.arrays, names)
-    meaning = ProgramOrder(names, sections, loops, trips, footprints, _arguments(compiled, names)).run()
+    meaning = ProgramOrder(names, sections, loops, trips, footprints, _arguments(compiled, names), skip).run()
     machine = MachineOrder(code, meaning, footprints, trips.reduced, most)
     machine.run()
     return machine
@@ -76,6 +83,12 @@ def assert_dataflow(compiled: CompiledKernel, *, executions: int = EXECUTIONS) -
     differences = check_dataflow(compiled, executions=executions)
     if differences:
         raise DataflowError(compiled.name, differences)
+
+
+def _has_conditional_parts(compiled: CompiledKernel) -> bool:
+    sections = _sections(compiled)
+    names = [section.name for section in sections]
+    return any(section.target in names[place + 1 :] for place, section in enumerate(sections))
 
 
 def _sections(compiled: CompiledKernel) -> list[Section]:

@@ -1,7 +1,8 @@
 """The loops of a program laid out in sections: which, how often, and which loop of the kernel each one is.
 
 A hardware loop is a section of its own. A counted loop is a range of sections that ends in a branch back to the first;
-its trip count is what its counter starts at, since it counts down by one to zero.
+its trip count is what its counter starts at, since it counts down by one to zero. A branch ahead skips a conditional
+part and is no loop.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def counted_loops(sections: Sequence[Section]) -> dict[Section, CountedLoop]:
     """The counted loops, by the section that ends in their branch. UnknownLoopError where a branch is no loop's."""
     position = {section.name: index for index, section in enumerate(sections)}
     ranges = {s: position[s.target] for s in sections if s.branch is not None and s.target is not None}
+    ranges = {s: first for s, first in ranges.items() if first <= position[s.name]}  # others skip a conditional part
     loops = _loops_of(sections, ranges)
     found = {}
     for section, first in ranges.items():

@@ -123,8 +123,10 @@ class ProgramOrder:
         trips: Trips,
         footprints: Footprints,
         arguments: Mapping[VirtualRegister, Register],
+        skip: bool = False,
     ) -> None:
         self.names, self.sections, self.loops, self.trips = names, sections, loops, trips
+        self.skip = skip  # conditional parts
         self.footprints = footprints
         self.by_name = {section.name: position for position, section in enumerate(sections)}
         self.state: list[Token] = []
@@ -192,6 +194,9 @@ class ProgramOrder:
         self._execute(step)
         if section.target is None:
             return None
+        if section not in self.loops:
+            self.meaning.taken[step.one.number].append(self.skip)
+            return self.by_name[section.target] if self.skip else position + 1
         loop = self.loops[section]
         rounds[section] = (rounds[section] + 1) % self.trips.of[section]
         if loop.loop is not None:

@@ -16,6 +16,12 @@ class LaneOperations(Recorder):
         """The larger of signed lanes."""
         return self._with_mask(f"VMAX_LT_S{_bits(a)}", a, b)
 
+    def maximum_and_rise(self, a: Vector, b: Vector) -> tuple[Vector, VirtualRegister]:
+        """The larger of signed 16-bit lanes, and a scalar with a bit for each lane in which b is the larger."""
+        target, rise = self.new_register("x"), self.new_register("r", "rise")
+        self.emit("VMAX_LT_S16", {"d": target, "s1": a.register, "s2": b.register, "cmp": rise})
+        return Vector(target, a.type), rise
+
     def excess(self, a: Vector, b: Vector) -> Vector:
         """max(a − b, 0), signed lanes."""
         return self._with_mask(f"VMAXDIFF_LT_S{_bits(a)}", a, b)

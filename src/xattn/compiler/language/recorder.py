@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,9 @@ from xattn.compiler.ir import (
     Part,
     Program,
     Reference,
+    Region,
     VirtualRegister,
+    When,
 )
 from xattn.compiler.language.memory import Index
 from xattn.errors import InputError
@@ -28,7 +31,7 @@ from xattn.isa.table import instruction_table
 if TYPE_CHECKING:
     from xattn.compiler.language.scalar import Scalar
 
-_OWN_FOLDER = str(Path(__file__).parent)
+_NOT_KERNELS = (str(Path(__file__).parent), contextlib.__file__)
 
 
 class Recorder:
@@ -39,7 +42,7 @@ class Recorder:
         self._entry = Block()  # constants are made once, on entry
         self.program.body.append(self._entry)
         self.program.body.append(Block())
-        self._regions: list[list[Block | Loop]] = [self.program.body]
+        self._regions: list[Region] = [self.program.body]
         self._constants: dict[int, VirtualRegister] = {}
 
     # -- control flow ---------------------------------------------------------------------------------------------
@@ -64,6 +67,15 @@ class Recorder:
             return
         loop = self._open(shape, name)
         yield tuple(Index.of(loop, axis) for axis in range(len(shape)))
+        self._regions.pop()
+
+    @contextlib.contextmanager
+    def when(self, condition: Scalar) -> Iterator[None]:
+        """`with k.when(flag):` what follows is done only where the scalar is not zero."""
+        item = When(condition.register, line=self._line())
+        self._regions[-1].append(item)
+        self._regions.append(item.body)
+        yield
         self._regions.pop()
 
     def _open(self, shape: tuple[int, ...], name: str) -> Loop:
@@ -93,7 +105,7 @@ class Recorder:
     def _line(self) -> int:
         """The line of the kernel's source that is being recorded."""
         frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_KERNELS):
             frame = frame.f_back
         return frame.f_lineno
 

@@ -153,6 +153,14 @@ class VectorOperations(Recorder):
         memory = MemoryReference(element.array, element.offset, 32, True)
         self.emit("VST_dmw_sts_am_ag_idx", {"src": value.register.part(row)}, memory)
 
+    def shift_row(self, element: View, zero: VirtualRegister, by: VirtualRegister) -> None:
+        """Shift eight int32 in memory right, by the rules of narrowing. `zero`: a shift amount of 0."""
+        wide = self.new_register("bm")
+        source = MemoryReference(element.array, element.offset, 32, False)
+        self.emit("VLDA_UPS_S64_S32_ag_idx", {"dst": wide, "shft": zero}, source)
+        target = MemoryReference(element.array, element.offset, 32, True)
+        self.emit("VST_SRS_S32_S64_ag_idx", {"src": wide, "shft": by}, target)
+
     # -- products -------------------------------------------------------------------------------------------------
 
     def accumulator(self) -> Accumulator:
