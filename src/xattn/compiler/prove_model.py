@@ -17,6 +17,7 @@ from xattn.compiler.dependence import Graph
 from xattn.compiler.interval_bounds import slot_units
 from xattn.compiler.lifetimes import Event, Lifetimes, RegisterLimits, RivalRegisters, Value
 from xattn.compiler.modulo import ModuloSchedule
+from xattn.compiler.port_holds import Hold, is_settled_by_slots, meets_itself, port_holds
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["feasible", "infeasible", "unknown"]
 _SEED = 1
+_CONFLICTS_PER_S = 2000  # some propagation goes uncounted in the solver's seconds; conflicts tell of it
 _GLANCE_S = 0.2  # how often a waiting main thread looks for Ctrl-C
 
 
@@ -66,6 +68,7 @@ class ModuloModel:
         self.residues = [self.model.new_int_var(0, interval - 1, f"residue {n}") for n in range(len(graph.operations))]
         self.stages = [self.model.new_int_var(0, stages - 1, f"stage {n}") for n in range(len(graph.operations))]
         self.last_cycle = interval * stages + max((t.drained for ts in graph.timings for t in ts), default=0)
+        self.units = slot_units(sorted({timing.slot for timings in graph.timings for timing in timings}))
         self.chosen = [self._choices(node) for node in range(len(graph.operations))]
         self._slots()
         self._ports()
@@ -76,12 +79,12 @@ class ModuloModel:
                     self._registers(rivals, need)
 
     def _choices(self, node: int) -> list[cp_model.IntVar]:
-        """A truth value for every choice that differs from those before it in slot or ports; exactly one holds."""
+        """A truth value for every choice, of which exactly one is true; of equal choices the first will do."""
         kinds = [(timing.slot, frozenset(timing.ports)) for timing in self.graph.timings[node]]
         found = [self.model.new_bool_var(f"choice {node}.{n}") for n in range(len(kinds))]
         self.model.add_exactly_one(found)
         for n, kind in enumerate(kinds):
-            if kind in kinds[:n]:
+            if kind in kinds[:n] or meets_itself(self.graph, node, n, self.interval):
                 self.model.add(found[n] == 0)
         return found
 
@@ -92,40 +95,36 @@ class ModuloModel:
         """A bundle holds one operation of a slot, and none of two slots that fit no format together."""
         taken: dict[str, list[cp_model.IntervalVar]] = defaultdict(list)
         for node, timings in enumerate(self.graph.timings):
-            for timing, chosen in zip(timings, self.chosen[node], strict=True):
-                taken[timing.slot].append(self._cell(node, 0, chosen))
-        for unit in slot_units(sorted(taken)):
+            for choice, timing in enumerate(timings):
+                taken[timing.slot].append(self._cells(Hold(node, choice, 0, 1, True)))
+        for unit in self.units:
             self.model.add_no_overlap([cell for slot in sorted(unit) for cell in taken[slot]])
 
-    def _cell(self, node: int, offset: int, chosen: cp_model.IntVar) -> cp_model.IntervalVar:
-        """One cycle, so many after the operation's residue."""
-        return self.model.new_optional_fixed_size_interval_var(self.residues[node] + offset, 1, chosen, "")
+    def _cells(self, hold: Hold, shift: int = 0) -> cp_model.IntervalVar:
+        """The cycles of a hold, from the operation's residue on."""
+        start, chosen = self.residues[hold.node] + hold.offset + shift, self.chosen[hold.node]
+        if len(chosen) == 1:
+            return self.model.new_fixed_size_interval_var(start, hold.length, "")
+        return self.model.new_optional_fixed_size_interval_var(start, hold.length, chosen[hold.choice], "")
 
     def _ports(self) -> None:
         """Who needs a port alone shares it with nobody; the others may share it."""
-        held: dict[str, dict[tuple[int, int, int], bool]] = defaultdict(dict)
-        for node, timings in enumerate(self.graph.timings):
-            for choice, timing in enumerate(timings):
-                for port, cycle, required in timing.ports:
-                    key = (node, choice, cycle % self.interval)
-                    if timing.longest_hold > self.interval and key in held[port] and (required or held[port][key]):
-                        self.model.add(self.chosen[node][choice] == 0)  # its next iteration comes too early for it
-                    held[port][key] = held[port].get(key, False) or required
-        for cells in held.values():
-            shared = sum(not alone for alone in cells.values())
-            if len({node for node, _, _ in cells}) < 2 or shared == len(cells):
+        for holds in port_holds(self.graph, self.interval).values():
+            if is_settled_by_slots(self.graph, holds, self.units):
                 continue
-            self._hold(cells, max(1, shared))
-
-    def _hold(self, cells: dict[tuple[int, int, int], bool], capacity: int) -> None:
-        intervals, demands = [], []
-        offsets = {offset for _, _, offset in cells}
-        for (node, choice, offset), alone in cells.items():
-            # cells lie in [0, 2 II): with a copy one interval earlier, whatever meets modulo II meets
-            for shift in (0,) if len(offsets) == 1 else (0, -self.interval):
-                intervals.append(self._cell(node, offset + shift, self.chosen[node][choice]))
-                demands.append(capacity if alone else 1)
-        self.model.add_cumulative(intervals, demands, capacity)
+            sharing = sum(not hold.alone for hold in holds)
+            capacity = max(1, sharing)
+            cells, demands = [], []
+            for hold in holds:
+                # what passes the interval's end shows at its start too
+                passes = hold.offset + hold.length > 1
+                for shift in (0, -self.interval) if passes else (0,):
+                    cells.append(self._cells(hold, shift))
+                    demands.append(capacity if hold.alone else 1)
+            if sharing:
+                self.model.add_cumulative(cells, demands, capacity)
+            else:
+                self.model.add_no_overlap(cells)
 
     def _dependences(self) -> None:
         strongest: dict[tuple[int, int], int] = {}
@@ -198,10 +197,12 @@ class ModuloModel:
         solver = self.cp.CpSolver()
         solver.parameters.random_seed = _SEED
         solver.parameters.num_workers = 1
-        solver.parameters.max_deterministic_time = time_limit_s
+        solver.parameters.linearization_level = 0
+        solver.parameters.max_deterministic_time = max(0.0, time_limit_s)
+        solver.parameters.max_number_of_conflicts = max(0, int(time_limit_s * _CONFLICTS_PER_S))
         solver.parameters.catch_sigint_signal = False
         status = _interruptible(solver, self.model)
-        effort = float(solver.response_proto.deterministic_time)
+        effort = max(float(solver.response_proto.deterministic_time), solver.num_conflicts / _CONFLICTS_PER_S)
         if status in (self.cp.OPTIMAL, self.cp.FEASIBLE):
             return Answer("feasible", self._schedule(solver), effort)
         return Answer("infeasible" if status == self.cp.INFEASIBLE else "unknown", None, effort)
