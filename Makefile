@@ -66,7 +66,7 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "set-up: the tools of the checks"
-	@$(PIP) install -e '.[whisper,dev]'
+	@$(PIP) install -e '.[whisper,dev,tune]'
 	@touch $@
 
 # torch goes first and alone, so that what it brings is settled before the others come.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from xattn.compiler.dependence import Edge, Graph
 from xattn.compiler.reservation import fits_a_format
+from xattn.errors import InputError
 
 Unit = frozenset[str]  # slots of which a bundle holds one at most
 
@@ -78,7 +79,7 @@ def recurrence_bound(graph: Graph) -> Bound:
         latency, distance = sum(e.latency for e in cycle), sum(e.distance for e in cycle)
         if distance == 0:
             names = " → ".join(repr(graph.operations[e.source]) for e in cycle)
-            raise ValueError(f"operations wait for each other within one iteration: {names}")
+            raise InputError(f"operations wait for each other within one iteration: {names}")
         interval = -(-latency // distance)
         rounds = "every iteration" if distance == 1 else f"{distance} iterations"
         argument = f"a dependence cycle through {_through(graph, cycle)} takes {latency} cycles for {rounds}"
