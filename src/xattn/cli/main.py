@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
+    "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
 }
 
