@@ -98,7 +98,10 @@ def _tokenizer(path: Path) -> Any:
         import tokenizers
     except ImportError:
         raise InputError('text needs the package tokenizers: pip install "xattn[whisper]"') from None
-    return tokenizers.Tokenizer.from_file(str(path))
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the package raises nothing more special
+        raise FileFormatError(f"{path}: {error}; expected a Whisper model's {_TOKENIZER}") from None
 
 
 def _special_tokens(path: Path) -> dict[str, int]:
