@@ -23,6 +23,7 @@ COMMANDS = {
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
+    "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
 }
 
