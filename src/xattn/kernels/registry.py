@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xattn.compiler.compile import CompiledKernel, compile_kernel
+from xattn.compiler.known import ScheduleFiles
 from xattn.compiler.language import Kernel
+from xattn.compiler.schedule import KnownSchedules
 from xattn.errors import InputError
 from xattn.kernels.baseline import baseline
 from xattn.kernels.lut import lut, vectorized_lut
@@ -25,6 +28,8 @@ from xattn.kernels.vectorized_pv import vectorized_pv
 from xattn.numerics import compat
 from xattn.numerics.compat import compat_model, pack_qkv
 from xattn.numerics.sound import SoundState, init_state, process_block
+
+SCHEDULES = Path(__file__).parent / "schedules"  # of loops for which the compiler's own search finds no better one
 
 Int8 = NDArray[np.int8]
 Matrix = NDArray[np.int8] | NDArray[np.int32]
@@ -154,13 +159,32 @@ def kernel_spec(name: str) -> KernelSpec:
         raise InputError(f"no kernel is called {name!r}; there are {', '.join(kernels())}") from None
 
 
-@lru_cache(maxsize=64)
 def compiled(name: str, tokens: int = 64, width: int = 64) -> CompiledKernel:
     """The kernel's machine code for a shape; InputError names the shapes it can take."""
+    spec = _taking(name, tokens, width)
+    return _compiled(spec.program_of or name, tokens, width, schedule_files())
+
+
+@lru_cache(maxsize=64)
+def _compiled(name: str, tokens: int, width: int, files: ScheduleFiles) -> CompiledKernel:
+    return compile_anew(name, tokens, width, files.schedules)
+
+
+def compile_anew(name: str, tokens: int, width: int, known: KnownSchedules) -> CompiledKernel:
+    """As `compiled`, with these schedules for loops instead of those on file."""
+    spec = _taking(name, tokens, width)
+    return compile_kernel(lambda k: spec.build(k, tokens, width), spec.program_of or name, known)
+
+
+def _taking(name: str, tokens: int, width: int) -> KernelSpec:
+    """The kernel called `name`, which takes that shape."""
     spec = kernel_spec(name)
     if (tokens, width) not in spec.shapes:
         shapes = ", ".join(f"{t}×{w}" for t, w in spec.shapes)
         raise InputError(f"kernel {name} cannot take {tokens} tokens of width {width}; it takes {shapes}")
-    if spec.program_of is not None:
-        return compiled(spec.program_of, tokens, width)
-    return compile_kernel(lambda k: spec.build(k, tokens, width), name)
+    return spec
+
+
+def schedule_files() -> ScheduleFiles:
+    """The schedules of loops that come with the kernels."""
+    return ScheduleFiles(SCHEDULES)
