@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from xattn.cli.bench import _clock as clock_of
-from xattn.cli.bench import _require_writable as require_writable
-from xattn.cli.bench import _shape as shape_of
 from xattn.cli.call import spinner
-from xattn.cli.files import write_bytes
+from xattn.cli.files import clock_of, require_writable, tile_shape, write_bytes
 from xattn.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -50,7 +47,7 @@ def profile(
         require_writable(path)
     if outputs.count("-") > 1:
         raise InputError('"-" is given twice: standard output takes one file')
-    tokens, width = shape_of(shape)
+    tokens, width = tile_shape(shape)
     clock_hz = clock_of(clock)
     try:
         with spinner(f"compiling and simulating {kernel} …"):
