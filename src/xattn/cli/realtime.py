@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import require_writable, write_bytes
-from xattn.cli.numbers import frequency
+from xattn.cli.files import clock_of, require_writable, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
@@ -36,7 +35,8 @@ def realtime(
         int | None, typer.Option(metavar="N", help="Text tokens in 30 s (default: what the weights say of the clip).")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Whisper weights for what depends on speech (default: installed).")
+        str | None,
+        typer.Option(metavar="PATH", help="Whisper weights for what depends on speech (default: installed)."),
     ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help='Write the account as JSON; "-" is standard output.')
@@ -53,7 +53,7 @@ def realtime(
     from xattn.whisper.host_times import measure_host
     from xattn.whisper.realtime import make_account
 
-    dims, clock_hz = published_dims(model), frequency(clock)
+    dims, clock_hz = published_dims(model), clock_of(clock)
     if tokens is not None and not 1 <= tokens <= 448:
         raise InputError(f"--tokens {tokens}: expected 1 to 448")
     if json is not None:
@@ -146,7 +146,9 @@ def _show(account: Account, console: Console) -> None:
         table.add_column(name, justify="left" if name == "in all" else "right")
     for s in account.scenarios:
         table.add_row(s.what, f"{1000 * s.attention:,.2f}", f"{1000 * s.seconds:,.1f}", f"{s.factor:.1f}×")
-    table.add_row("attention at no cost: Amdahl's ceiling", "0", f"{30_000 / account.ceiling:,.1f}", f"{account.ceiling:.1f}×")
+    table.add_row(
+        "attention at no cost: Amdahl's ceiling", "0", f"{30_000 / account.ceiling:,.1f}", f"{account.ceiling:.1f}×"
+    )
     console.print(table)
     say()
     for budget in account.budgets:
@@ -159,8 +161,8 @@ def _show(account: Account, console: Console) -> None:
         say(f"     if attention were all there is, in cycles: {alone} cores; it costs {account.cycles_per_tile:,.0f}")
     say(
         f"\nthe seed's formula, 11,000 / (304.7 + 3.034 · 23.4 · 6), gives {account.seed_factor:.1f}×: it counts "
-        f"{account.seed_tiles:.0f} tiles where {account.model} has {account.tiles:,} (each 64 queries against their own "
-        "64 keys only, one head, no projections), takes the spectrogram from elsewhere, and leaves the decoder out"
+        f"{account.seed_tiles:.0f} tiles where {account.model} has {account.tiles:,} (64 queries, their own 64 keys "
+        "only, one head, no projections), takes the spectrogram from elsewhere, and leaves the decoder out"
     )
     say("left out: " + "; ".join(account.left_out))
 

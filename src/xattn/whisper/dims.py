@@ -82,7 +82,9 @@ def published_dims(name: str) -> WhisperDims:
     plain = name.removesuffix(".en")
     english = name != plain
     if plain not in _PUBLISHED or (english and plain.startswith("large")):
-        raise InputError(f"no Whisper model is called {name!r}; there are {', '.join(_PUBLISHED)}, and .en up to medium")
+        raise InputError(
+            f"no Whisper model is called {name!r}; there are {', '.join(_PUBLISHED)}, and .en up to medium"
+        )
     family = "large" if plain in ("large-v2", "large-v3") else plain
     width, encoder, decoder = next(sizes for sizes, known in _NAMES.items() if known == family)
     third = plain.startswith("large-v3")

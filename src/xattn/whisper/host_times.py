@@ -47,7 +47,7 @@ class RandomWeights(dict[str, Float32]):
         if len(parts) > 2 and parts[1] == "layers" and parts[2] != "0":
             return self[".".join([*parts[:2], "0", *parts[3:]])]
         shape = self._shapes[name]
-        made = self._rng.standard_normal(shape, dtype=np.float32) * np.float32(shape[-1] ** -0.5)
+        made: Float32 = self._rng.standard_normal(shape, dtype=np.float32) * np.float32(shape[-1] ** -0.5)
         self[name] = made
         return made
 

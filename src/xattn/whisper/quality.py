@@ -14,7 +14,7 @@ from xattn.numerics.quantize import quantize
 from xattn.whisper.audio import Audio
 from xattn.whisper.encoder import encode, softmax_attention
 from xattn.whisper.mel import log_mel
-from xattn.whisper.schemes import Scheme
+from xattn.whisper.schemes import Scheme, scheme
 from xattn.whisper.tensors import Float32
 from xattn.whisper.transcribe import transcribe
 from xattn.whisper.vocabulary import Vocabulary
@@ -89,14 +89,14 @@ def measure_quality(
         progress(number, total, f"{clip.name}: float")
         heard.append(_Heard(weights, clip, vocabulary, language))
     found, texts = [], {"float": [h.text for h in heard if h.text is not None]}
-    for place, scheme in enumerate(chosen):
+    for place, judged in enumerate(chosen):
         rows = []
         for number, one in enumerate(heard):
-            progress(len(clips) * (place + 1) + number, total, f"{one.clip.name}: {scheme.name}")
-            rows.append(one.judge(scheme))
-        found.append(_together(scheme, rows, heard))
+            progress(len(clips) * (place + 1) + number, total, f"{one.clip.name}: {judged.name}")
+            rows.append(one.judge(judged))
+        found.append(_together(judged, rows, heard))
         if vocabulary is not None:
-            texts[scheme.name] = [row.text for row in rows if row.text is not None]
+            texts[judged.name] = [row.text for row in rows if row.text is not None]
     return QualityRecord(model=weights.name, clips=[c.name for c in clips], schemes=found, texts=texts)
 
 
@@ -118,6 +118,7 @@ class _Heard:
         self, weights: WhisperWeights, clip: Audio, vocabulary: Vocabulary | None, language: str | None
     ) -> None:
         self.weights, self.clip, self.vocabulary, self.language = weights, clip, vocabulary, language
+        self.reference = scheme("float")
         self.mel = log_mel(clip.samples, weights.dims.mel_bins)
         self.layers: list[tuple[Float32, Float32, Float32, Float32]] = []
         self.encoded = encode(weights, self.mel, softmax_attention, lambda _, *qkvo: self.layers.append(qkvo))
@@ -129,37 +130,29 @@ class _Heard:
         found = transcribe(self.weights, self.vocabulary, self.clip, attention=attention, language=self.language)
         return found.text
 
-    def judge(self, scheme: Scheme) -> _Row:
+    def judge(self, judged: Scheme) -> _Row:
         row = _Row([], [], [], [], 0.0, None)
         for q, k, v, truth in self.layers:
-            output = scheme(q, k, v)
+            output = judged(q, k, v)
             row.cosine.append(cosine(output, truth))
             row.rel_l2.append(relative_l2(output, truth))
             for head in range(len(q)):
                 one = slice(head, head + 1)
-                expected, found = _float_weights(q[one], k[one]), scheme.weights(q[one], k[one])
+                expected, found = self.reference.weights(q[one], k[one]), judged.weights(q[one], k[one])
                 row.kl.append(kl_divergence(found, expected))
                 row.top1.append(top1_agreement(found, expected))
-        row.encoder_cosine = cosine(np.ravel(encode(self.weights, self.mel, scheme)), np.ravel(self.encoded))
-        row.text = self._text(scheme)
+        row.encoder_cosine = cosine(np.ravel(encode(self.weights, self.mel, judged)), np.ravel(self.encoded))
+        row.text = self._text(judged)
         return row
 
 
-def _float_weights(q: Float32, k: Float32) -> Float32:
-    scores: Float32 = q @ k.swapaxes(-1, -2)
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return scores
-
-
-def _together(scheme: Scheme, rows: list[_Row], heard: list[_Heard]) -> SchemeQuality:
-    awkward = awkward_errors(scheme)
+def _together(judged: Scheme, rows: list[_Row], heard: list[_Heard]) -> SchemeQuality:
+    awkward = awkward_errors(judged)
     worst = max(awkward, key=lambda name: awkward[name])
     pairs = [(h.text, r.text) for h, r in zip(heard, rows, strict=True) if h.text is not None and r.text is not None]
     return SchemeQuality(
-        name=scheme.name,
-        summary=scheme.summary,
+        name=judged.name,
+        summary=judged.summary,
         cosine_worst=min(min(row.cosine) for row in rows),
         rel_l2_mean=float(np.mean([row.rel_l2 for row in rows])),
         rel_l2_worst=max(max(row.rel_l2) for row in rows),
@@ -178,7 +171,7 @@ def _word_errors(pairs: list[tuple[str, str]]) -> float:
     return word_error_rate(" ".join(said for said, _ in pairs), " ".join(found for _, found in pairs))
 
 
-def awkward_errors(scheme: Scheme) -> dict[str, float]:
+def awkward_errors(judged: Scheme) -> dict[str, float]:
     """Relative L2 of a scheme on each adversarial case, scaled so that its logits span eight nats at most."""
     errors = {}
     for name in ADVERSARIAL_CASES:
@@ -187,5 +180,5 @@ def awkward_errors(scheme: Scheme) -> dict[str, float]:
         logits = q @ k.swapaxes(-1, -2)
         q *= np.float32(_SCORE_RANGE / max(float(np.ptp(logits, axis=-1).max()), float(np.abs(logits).max()), 1.0))
         v = quantize(v).dequantize().astype(np.float32)
-        errors[name] = relative_l2(scheme(q, k, v), softmax_attention(q, k, v))
+        errors[name] = relative_l2(judged(q, k, v), softmax_attention(q, k, v))
     return errors
