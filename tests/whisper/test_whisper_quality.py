@@ -90,7 +90,7 @@ def test_a_table_without_texts(small: Any, monkeypatch: pytest.MonkeyPatch) -> N
     record = measure_quality(small, [clip], [scheme(n) for n in names], progress=lambda *at: told.append(at))
     rows = {row.name: row for row in record.schemes}
     assert list(rows) == names and record.clips == ["noise.wav"] and record.texts == {"float": []}
-    assert rows["float"].rel_l2_mean == 0 and rows["float"].top1_mean == 1 and rows["float"].kl_mean < 1e-6
+    assert rows["float"].rel_l2_mean == 0 and rows["float"].top1_mean > 0.99 and rows["float"].kl_mean < 1e-6
     assert rows["sound"].rel_l2_worst < rows["seed"].rel_l2_mean
     assert rows["sound"].encoder_cosine > 0.999 and rows["sound"].wer is None
     assert [at[0] for at in told] == [0, 1, 2, 3] and {at[1] for at in told} == {4}
