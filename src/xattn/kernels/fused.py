@@ -60,15 +60,15 @@ def fused(k: Kernel, tokens: int, width: int) -> None:
     values = k.argument("v", RIGHT, (width // 16, pieces, COLUMN_BLOCKS), bank=2)
     out = k.argument("out", LEFT, (groups, width // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=1)
     shift = k.scalar("shift")
-    scores = k.scratch("scores", LEFT, (rows, pieces), bank=3)
-    maxima = k.scratch("maxima", BYTES, (rows,), bank=0)
+    scores = k.scratch("scores", BYTES, (pairs, rows), bank=3)
+    maxima = k.scratch("maxima", BYTES, (pairs, rows), bank=0)
     exponentials = k.scratch("exponentials", LEFT, (rows, pieces), bank=1)
     sums = k.scratch("sums", SUMS, (rows,), bank=2)
     weights = k.scratch("weights", LEFT, (rows, pieces), bank=3)
 
     k.set_control("crSat", 1)
     scores_and_maxima(k, q, keys, scores, maxima, shift)
-    exponentials_and_sums(k, scores, maxima, exponentials, sums)
+    exponentials_and_sums(k, scores, maxima[pairs - 1], exponentials, sums)
     normalise(k, exponentials, sums, weights)
     row, piece = weights.strides
     left = weights.strided(LEFT, (groups, pieces, ROW_BLOCKS), (ROW_BLOCKS * row, piece, row))
@@ -76,29 +76,29 @@ def fused(k: Kernel, tokens: int, width: int) -> None:
 
 
 def scores_and_maxima(k: Kernel, q: View, keys: View, scores: View, maxima: View, shift: Scalar) -> None:
-    """S = clamp(Q·Kᵀ >> shift), and the maximum of each row in all 16 bytes that stand for the row."""
-    groups, pairs = q.shape[0], keys.shape[0]
-    row, piece = scores.strides
-    tiles = scores.strided(
-        LEFT,
-        (groups, pairs, ROW_BLOCKS, COLUMN_BLOCKS),
-        (ROW_BLOCKS * row, COLUMN_BLOCKS * piece, row, piece),
-    )
-    blocks = maxima.reshape(groups, ROW_BLOCKS)
-    # of no tile, of the first, of the first two, …: the last one counts
-    lowest = np.full(groups * (pairs + 1) * BYTES.bytes, -128)
-    running = k.constant("running maxima", lowest, int8, bank=0).blocks(BYTES, groups, pairs + 1)
+    """S = clamp(Q·Kᵀ >> shift), and the maximum of each row in all 16 bytes that stand for the row.
+
+    All panels of Q for one panel of keys, then for the next: so far as they have been seen, row maxima only rise, and
+    the last ones count.
+    """
+    groups, depth, pairs = *q.shape[:2], keys.shape[0]
+    # the last two pieces row block by row block: then the maxima of the first rows are found while the last are summed
+    runs = [*((c,) for c in range(depth - 2)), (depth - 2, depth - 1)]
+    tiles = scores.blocks(BYTES, pairs, groups, ROW_BLOCKS)
+    blocks = maxima.blocks(BYTES, pairs, groups, ROW_BLOCKS)
+    lowest = np.full((pairs + 1) * groups * BYTES.bytes, -128)
+    running = k.constant("running maxima", lowest, int8, bank=0).blocks(BYTES, pairs + 1, groups)
     amount = k.shift_amount(shift)
-    for i, j in k.grid(groups, pairs, name="score tiles"):
-        dots = sums_of_tile(k, q[i], keys[j], lambda block: k.shuffle("T8_8x8", block))
+    for j, i in k.grid(pairs, groups, name="score tiles"):
+        dots = sums_of_tile(k, q[i], keys[j], lambda block: k.shuffle("T8_8x8", block), runs)
+        rows = []
         for a in range(ROW_BLOCKS):
-            for b in range(COLUMN_BLOCKS):
-                tiles[i, j, a, b] = k.narrow(dots[a][b], amount, int8)
-        two = tiles.strided(BYTES, tiles.shape[:3], tiles.strides[:3])
-        best = k.maximum(running[i, j], maxima_of_rows(k, [two[i, j, a] for a in range(ROW_BLOCKS)]))
-        running[i, j + 1] = best
+            rows.append(k.side_by_side(*(k.narrow(dot, amount, int8) for dot in dots[a])))
+            tiles[j, i, a] = rows[a]
+        best = k.maximum(running[j, i], maxima_of_rows(k, rows))
+        running[j + 1, i] = best
         for a, block in enumerate(row_blocks(k, best)):
-            blocks[i, a] = block
+            blocks[j, i, a] = block
 
 
 def maxima_of_rows(k: Kernel, blocks: list[Vector]) -> Vector:
@@ -122,18 +122,16 @@ def row_blocks(k: Kernel, best: Vector) -> list[Vector]:
 
 def exponentials_and_sums(k: Kernel, scores: View, maxima: View, exponentials: View, sums: View) -> None:
     """The exponentials of all scores, and of each row twice their sum: the place of its reciprocal in bytes."""
-    rows, pieces = scores.shape
-    farthest = k.vector_constant("farthest", np.full(64, FARTHEST), uint8)
-    linear_offset = k.vector_constant("linear offset", np.full(64, LINEAR_OFFSET), uint8)
-    entry = k.vector_constant("entry", np.full(64, TABLE_ENTRY), int8)
-    offsets = k.constant("square offset", np.full(32, SQUARE_OFFSET), int32).blocks(SUMS, 1)
-    square_offset = k.load_accumulator(offsets.element(0))
+    pairs, rows = scores.shape
+    square_offset = k.constant("square offset", np.full(32, SQUARE_OFFSET), int32, bank=1).blocks(SUMS, 1)[0]
+    numbers = np.repeat([FARTHEST, LINEAR_OFFSET, TABLE_ENTRY], 64)
+    constants = k.constant("constants", numbers, uint8, bank=0).blocks(DISTANCES, 3)
+    farthest, linear_offset, entry = constants[0], constants[1], constants[2].read_as(BYTES)
     none, linear, done = (k.shift_amount(bits) for bits in (0, LINEAR_BITS, EXPONENTIAL_BITS))
-    two = scores.blocks(BYTES, rows, pieces // 2)
     for r in k.loop(rows, name="exponentials"):
         best = maxima[r]
-        for pair in range(pieces // 2):
-            distance = k.subtract(best, two[r, pair]).read_as(DISTANCES)
+        for pair in range(pairs):
+            distance = k.subtract(best, scores[pair, r]).read_as(DISTANCES)
             near = k.excess(farthest, distance)
             terms = k.raised(k.add(near, linear_offset), linear)
             for half, (n, value) in enumerate(zip(k.unpacked(near), terms, strict=True)):
@@ -141,7 +139,7 @@ def exponentials_and_sums(k: Kernel, scores: View, maxima: View, exponentials: V
                 value += lane_product(square, square)
                 exponentials[r, 2 * pair + half] = k.narrow(value, done, int8)
         total = k.accumulator()
-        for c in range(pieces):
+        for c in range(2 * pairs):
             if c == 0:
                 total.set(product(exponentials[r, c], entry))
             else:

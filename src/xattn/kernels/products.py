@@ -6,7 +6,7 @@ times two column blocks, eight accumulators, a new product every cycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.language import Accumulator, Kernel, Scalar, Vector, View, int8, product
@@ -55,16 +55,23 @@ def tiles(
     k.set_control("crSat", 0)
 
 
-def sums_of_tile(k: Kernel, left: View, right: View, prepare: Callable[[Vector], Vector]) -> list[list[Accumulator]]:
-    """A panel of rows times the panel `prepare(right)`: sums by row block and column block."""
+def sums_of_tile(
+    k: Kernel, left: View, right: View, prepare: Callable[[Vector], Vector], runs: Sequence[Sequence[int]] = ()
+) -> list[list[Accumulator]]:
+    """A panel of rows times the panel `prepare(right)`: sums by row block and column block.
+
+    `runs` cuts the depth into pieces that are summed up row block by row block, one at a time if not given. Where the
+    last run is longer, sums are done one after another instead of all at once.
+    """
     sums = [[k.accumulator() for _ in range(COLUMN_BLOCKS)] for _ in range(ROW_BLOCKS)]
-    for c in range(left.shape[0]):
-        lefts = [left[c, a] for a in range(ROW_BLOCKS)]
-        rights = [prepare(right[c, b]) for b in range(COLUMN_BLOCKS)]
+    for run in runs or [(c,) for c in range(left.shape[0])]:
+        lefts = [[left[c, a] for a in range(ROW_BLOCKS)] for c in run]
+        rights = [[prepare(right[c, b]) for b in range(COLUMN_BLOCKS)] for c in run]
         for a in range(ROW_BLOCKS):
-            for b in range(COLUMN_BLOCKS):
-                if c == 0:
-                    sums[a][b].set(product(lefts[a], rights[b]))
-                else:
-                    sums[a][b] += product(lefts[a], rights[b])
+            for at, c in enumerate(run):
+                for b in range(COLUMN_BLOCKS):
+                    if c == 0:
+                        sums[a][b].set(product(lefts[at][a], rights[at][b]))
+                    else:
+                        sums[a][b] += product(lefts[at][a], rights[at][b])
     return sums

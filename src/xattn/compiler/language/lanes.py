@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xattn.compiler.ir import Reference, VirtualRegister
-from xattn.compiler.language.types import VectorType, int16, int32, uint8
+from xattn.compiler.language.types import VectorType, int8, int16, int32, uint8
 from xattn.compiler.language.vector import SHUFFLES, Accumulator, Narrowed, Vector, VectorOperations, widening
 from xattn.errors import InputError
 
@@ -99,6 +99,16 @@ class LaneOperations(VectorOperations):
             self.emit("VPUSH_LO_16", {"d": pushed, "s1": value.register, "s2": target})
             target = pushed
         return Vector(target, VectorType(int16, 32))
+
+    def side_by_side(self, low: Narrowed, high: Narrowed) -> Vector:
+        """Two accumulators' 32 lanes each, shifted and saturated to 8 bits, as one vector."""
+        if low.type is not int8 or high.type is not int8:
+            raise InputError(f"two accumulators fill a vector as int8, found {low.type} and {high.type}")
+        target = self.new_register("x")
+        for half, value in enumerate((low, high)):
+            operands: dict[str, Reference] = {"src": value.source.register, "shft": value.shift}
+            self.emit("VSRS_S8_S32_mv_w_srs", {"dst": target.part(half), **operands})
+        return Vector(target, VectorType(int8, 64))
 
     def floor_of_bfloat(self, bits: Vector, shift: VirtualRegister) -> tuple[Vector, Vector]:
         """floor(x · 2^shift) as int32 of 32 lanes read as bfloat16: low and high sixteen lanes."""
