@@ -69,23 +69,23 @@ class LaneOperations(VectorOperations):
         self.emit("VSRS_S16_S32_mv_x_srs", operands)
         return Vector(target, VectorType(int16, 32))
 
-    def unpacked(self, bytes: Vector) -> tuple[Vector, Vector]:
+    def unpacked(self, lanes: Vector) -> tuple[Vector, Vector]:
         """64 lanes of 8 bits as int16: low and high 32 lanes."""
         halves = []
         for half in (0, 1):
             target = self.new_register("x")
-            self.emit(f"VUNPACK_{widening(bytes.type)}", {"dst": target, "src": bytes.register.part(half)})
+            self.emit(f"VUNPACK_{widening(lanes.type)}", {"dst": target, "src": lanes.register.part(half)})
             halves.append(Vector(target, VectorType(int16, 32)))
         return halves[0], halves[1]
 
-    def raised(self, bytes: Vector, shift: VirtualRegister) -> tuple[Accumulator, Accumulator]:
+    def raised(self, lanes: Vector, shift: VirtualRegister) -> tuple[Accumulator, Accumulator]:
         """64 lanes of 8 bits, times 2^shift, in accumulators: low and high 32 lanes. The D form is unsigned: kernels
         leave crUPSSign 0."""
         halves = []
         for half in (0, 1):
             target = self.new_register("cm")
-            operands: dict[str, Reference] = {"dst": target, "src": bytes.register.part(half), "shft": shift}
-            self.emit(f"VUPS_S32_{'S' if bytes.type.element.signed else 'D'}8_mv_ups_w2c", operands)
+            operands: dict[str, Reference] = {"dst": target, "src": lanes.register.part(half), "shft": shift}
+            self.emit(f"VUPS_S32_{'S' if lanes.type.element.signed else 'D'}8_mv_ups_w2c", operands)
             halves.append(Accumulator(self, target))
         return halves[0], halves[1]
 
