@@ -1,6 +1,6 @@
 """`fused`: the attention of the LUT softmax with everything on vectors, softmax included.
 
-Three passes, each at the multiplier's rate of one product a cycle:
+Three passes in four loops, each at the multiplier's rate of one product a cycle:
 
 1. scores S = clamp(Q·Kᵀ >> shift) in 8 bits, a tile of 16×16 at a time, and each row's maximum;
 2. weights, four rows at a time: exponentials by a quartic, their sum by a product with ones, and the weights by a
