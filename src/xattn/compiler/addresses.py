@@ -224,7 +224,7 @@ class _Addresses:
         if home is None:
             block = _block_of(self.program.body, group.operations[0])
             first = block.operations.index(group.operations[0])
-            block.operations[first:first] = operations
+            block.operations[:0] = operations
         else:
             self._block_before(home).operations.extend(operations)
 
