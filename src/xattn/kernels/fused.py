@@ -43,6 +43,7 @@ from xattn.kernels.exact_weights import (
 )
 from xattn.kernels.products import COLUMN_BLOCKS, ROW_BLOCKS, product_tiles, sums_of_tile
 from xattn.kernels.sound import maximum_of
+from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 
 BYTES = VectorType(int8, 64)  # two 4×8 blocks side by side
 DISTANCES = VectorType(uint8, 64)
@@ -67,12 +68,16 @@ def fused(k: Kernel, tokens: int, width: int) -> None:
     weights = k.scratch("weights", LEFT, (rows, pieces), bank=3)
 
     k.set_control("crSat", 1)
-    scores_and_maxima(k, q, keys, scores, maxima, shift)
-    exponentials_and_sums(k, scores, maxima[pairs - 1], exponentials, sums)
-    normalise(k, exponentials, sums, weights)
+    with k.stage(SCORES):
+        scores_and_maxima(k, q, keys, scores, maxima, shift)
+    with k.stage(SOFTMAX, "exp"):
+        exponentials_and_sums(k, scores, maxima[pairs - 1], exponentials, sums)
+    with k.stage(SOFTMAX, "normalise"):
+        normalise(k, exponentials, sums, weights)
     row, piece = weights.strides
     left = weights.strided(LEFT, (groups, pieces, ROW_BLOCKS), (ROW_BLOCKS * row, piece, row))
-    product_tiles(k, left, values, out)
+    with k.stage(OUTPUT):
+        product_tiles(k, left, values, out)
 
 
 def scores_and_maxima(k: Kernel, q: View, keys: View, scores: View, maxima: View, shift: Scalar) -> None:
@@ -95,10 +100,11 @@ def scores_and_maxima(k: Kernel, q: View, keys: View, scores: View, maxima: View
         for a in range(ROW_BLOCKS):
             rows.append(k.side_by_side(*(k.narrow(dot, amount, int8) for dot in dots[a])))
             tiles[j, i, a] = rows[a]
-        best = k.maximum(running[j, i], maxima_of_rows(k, rows))
-        running[j + 1, i] = best
-        for a, block in enumerate(row_blocks(k, best)):
-            blocks[j, i, a] = block
+        with k.stage(SOFTMAX, "max"):
+            best = k.maximum(running[j, i], maxima_of_rows(k, rows))
+            running[j + 1, i] = best
+            for a, block in enumerate(row_blocks(k, best)):
+                blocks[j, i, a] = block
 
 
 def maxima_of_rows(k: Kernel, blocks: list[Vector]) -> Vector:
@@ -138,13 +144,12 @@ def exponentials_and_sums(k: Kernel, scores: View, maxima: View, exponentials: V
                 square = k.widened(k.narrow(k.plus(square_offset, lane_product(n, n)), none, int16))
                 value += lane_product(square, square)
                 exponentials[r, 2 * pair + half] = k.narrow(value, done, int8)
-        total = k.accumulator()
-        for c in range(2 * pairs):
-            if c == 0:
-                total.set(product(exponentials[r, c], entry))
-            else:
+        with k.stage(SOFTMAX, "sum"):
+            total = k.accumulator()
+            total.set(product(exponentials[r, 0], entry))
+            for c in range(1, 2 * pairs):
                 total += product(exponentials[r, c], entry)
-        sums[r] = total
+            sums[r] = total
 
 
 def normalise(k: Kernel, exponentials: View, sums: View, weights: View) -> None:
