@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xattn.compiler.addresses import assign_addresses
-from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError, allocate
+from xattn.compiler.allocate import CALLEE_SAVED, allocate
 from xattn.compiler.control import Section, to_sections
 from xattn.compiler.dataflow import assert_dataflow
 from xattn.compiler.dead import remove_dead
@@ -17,7 +17,8 @@ from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister
 from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.recorder import constant_choices
 from xattn.compiler.legality import assert_legal, state_at_reset
-from xattn.compiler.liveness import Liveness, analyse, fits, pressure
+from xattn.compiler.limits import OutOfRegistersError, require_room, too_crowded
+from xattn.compiler.liveness import Liveness, analyse, fits, pressure, shared_file
 from xattn.compiler.place import place_arrays
 from xattn.compiler.schedule import KnownSchedules, Policy, known_loop, schedule_section
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
@@ -124,6 +125,15 @@ class _Restraint:
         """Whether there is anything left to give up."""
         return _is_known(scheduled) or self.level[scheduled.section.name] + 1 < len(_POLICIES)
 
+    def rise_where_crowded(self, scheduled: list[ScheduledSection], live: Liveness, file: str) -> None:
+        """In the section that takes most registers of a file. OutOfRegistersError when nothing is left to give up."""
+        file = shared_file(file)
+        need = {section: pressure(section, live).get(file, 0) for section in scheduled}
+        able = [section for section in scheduled if self.can_rise(section)]
+        if not able:
+            raise too_crowded(max(scheduled, key=lambda s: (need[s], s.section.loop is not None)), live, file)
+        self.rise(max(able, key=lambda s: (_is_known(s), need[s], s.length)))
+
     def rise(self, scheduled: ScheduledSection) -> None:
         """Give up the section's known schedule, or some of its freedom."""
         if _is_known(scheduled):
@@ -145,6 +155,7 @@ def _schedule_and_allocate(
     """
     saved: tuple[Register, ...] = ()
     restraint = _Restraint(known)
+    require_room(to_sections(program))
     while True:
         sections = to_sections(program)
         _save_registers(sections, saved)
@@ -157,12 +168,7 @@ def _schedule_and_allocate(
         try:
             registers = allocate(scheduled, arguments, live)
         except OutOfRegistersError as error:
-            file = error.file
-            crowded = [s for s in scheduled if restraint.can_rise(s)]
-            if not crowded:
-                raise
-            worst = max(crowded, key=lambda s: (_is_known(s), pressure(s, live).get(file, 0), s.length))
-            restraint.rise(worst)
+            restraint.rise_where_crowded(scheduled, live, error.file)
             continue
         used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}
         if used <= set(saved):
