@@ -17,6 +17,7 @@ from xattn.compiler.language import Kernel
 from xattn.compiler.schedule import KnownSchedules
 from xattn.errors import InputError
 from xattn.kernels.baseline import baseline
+from xattn.kernels.fused import fused
 from xattn.kernels.lut import lut, vectorized_lut
 from xattn.kernels.panels import from_tiles, to_column_panels, to_panels
 from xattn.kernels.products import matmul_int8, qkt
@@ -119,6 +120,14 @@ def kernels() -> dict[str, KernelSpec]:
         KernelSpec("vectorized", "Q·Kᵀ in 4×8×8 block products, the rest scalar", vectorized, v0),
         KernelSpec("vectorized_lut", "the same, exponentials from a table", vectorized_lut, table),
         KernelSpec("vectorized_pv", "both products in 4×8×8 block products, softmax scalar", vectorized_pv, v0),
+        KernelSpec(
+            "fused",
+            "everything on vectors, exponentials as the table has them; on panels",
+            fused,
+            table,
+            pack=lambda q, k, v: {"q": to_panels(q), "k": to_panels(k), "v": to_column_panels(v)},
+            unpack=from_tiles,
+        ),
         KernelSpec(
             "qkt",
             "Q·Kᵀ alone, on panels",
