@@ -170,8 +170,7 @@ def kernel_spec(name: str) -> KernelSpec:
 
 def compiled(name: str, tokens: int = 64, width: int = 64) -> CompiledKernel:
     """The kernel's machine code for a shape; InputError names the shapes it can take."""
-    spec = _taking(name, tokens, width)
-    return _compiled(spec.program_of or name, tokens, width, schedule_files())
+    return _compiled(program_of(name, tokens, width), tokens, width, schedule_files())
 
 
 @lru_cache(maxsize=64)
@@ -181,17 +180,17 @@ def _compiled(name: str, tokens: int, width: int, files: ScheduleFiles) -> Compi
 
 def compile_anew(name: str, tokens: int, width: int, known: KnownSchedules) -> CompiledKernel:
     """As `compiled`, with these schedules for loops instead of those on file."""
-    spec = _taking(name, tokens, width)
-    return compile_kernel(lambda k: spec.build(k, tokens, width), spec.program_of or name, known)
+    spec = kernel_spec(program_of(name, tokens, width))
+    return compile_kernel(lambda k: spec.build(k, tokens, width), spec.name, known)
 
 
-def _taking(name: str, tokens: int, width: int) -> KernelSpec:
-    """The kernel called `name`, which takes that shape."""
+def program_of(name: str, tokens: int, width: int) -> str:
+    """The kernel whose program this one runs, mostly itself; InputError names the shapes it can take."""
     spec = kernel_spec(name)
     if (tokens, width) not in spec.shapes:
         shapes = ", ".join(f"{t}×{w}" for t, w in spec.shapes)
         raise InputError(f"kernel {name} cannot take {tokens} tokens of width {width}; it takes {shapes}")
-    return spec
+    return spec.program_of or name
 
 
 def schedule_files() -> ScheduleFiles:
