@@ -182,9 +182,10 @@ class _Addresses:
         operation.choices = tuple(Choice(c.opcode, {**c.operands, "ptr": base}) for c in operation.choices)
 
     def _base(self, array: Array, outermost: Loop | None) -> VirtualRegister:
-        """A pointer to the start of an array, set before the outermost loop."""
+        """A pointer to the start of an array, set on entry; where arguments are many, before the outermost loop."""
         if array.base is not None:
             return array.base
+        outermost = outermost if self.kept else None
         if (outermost, array) not in self.bases:
             pointer = self.bases[outermost, array] = VirtualRegister("p", array.name)
             before = self.entry if outermost is None else self._block_before(outermost)
