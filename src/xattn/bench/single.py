@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xattn.bench.activations import cut_tile, synthetic_activations
+from xattn.bench.activations import synthetic_activations
+from xattn.bench.blocks import tile_for
 from xattn.compiler.compile import CompiledKernel
 from xattn.devices import Host
 from xattn.devices.simulator import SimulatedKernel
 from xattn.kernels.registry import KernelSpec
-from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.sim.core import Core
 from xattn.sim.engine import Trace
 
@@ -45,8 +45,8 @@ def run_once(
     kernel = SimulatedKernel(spec, program, tokens, width, trace)
     if watch is not None:
         watch(kernel.core)
-    tile = cut_tile(synthetic_activations(SEED), 0, tokens, width)
-    operands = (tile.q, tile.k, tile.v, DEFAULT_SHIFT)
+    tile = tile_for(spec, synthetic_activations(SEED), 0, tokens, width)
+    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before)
     result = kernel.run(*operands)
     model = Host().load(spec, tokens, width).run(*operands)
     assert result.cycles is not None
