@@ -37,6 +37,7 @@ class Page:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Runtime", "Log", "Page", "Network", "DOM", "Accessibility"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol and its answer."""
@@ -112,6 +113,7 @@ class Page:
 
     def print_to(self, path: Path) -> None:
         """The page on paper, as PDF."""
+        self.media(paper=True)
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"]))
 
 

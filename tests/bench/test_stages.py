@@ -17,7 +17,6 @@ from xattn.isa.timing import FETCH_BYTES
 from xattn.kernels import scalar_attention
 from xattn.kernels.blocks import RIGHT
 from xattn.kernels.registry import compiled, kernels
-from xattn.kernels.sound import sound
 from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 
 FUNCTIONS = {
@@ -59,7 +58,7 @@ def test_operations_belong_to_the_stage_that_their_source_is_of(name: str) -> No
 @pytest.mark.parametrize("name", kernels())
 def test_every_kernel_names_its_stages(name: str) -> None:
     """What is of no stage is entry, return and loops around several stages: never a vector operation or an access."""
-    program = compiled(name, 16, 16)
+    program = compiled(name, *kernels()[name].shapes[-1])
     assert stages_of(program)
     for operation in program.emitted.operations.values():
         if operation.origin.stage is None:
@@ -83,7 +82,7 @@ def test_no_cycle_is_lost() -> None:
 
 
 def test_in_sound_attention_maxima_overlap_with_scores_and_sums_with_the_output() -> None:
-    program = compile_kernel(lambda k: sound(k, 64, 64), "sound")
+    program = compiled("sound")
     found = stage_cycles(program, once(program))
     overlaps = {frozenset(overlap.stages): overlap.cycles for overlap in found.overlaps}
     assert overlaps[frozenset([SCORES, SOFTMAX])] > 10 and overlaps[frozenset([SOFTMAX, OUTPUT])] > 10

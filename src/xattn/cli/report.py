@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +79,7 @@ def report(
     for name, data in pictures:
         write_bytes(str(Path(figures or "") / name), data)
     if out != "-":
-        typer.echo(f"{out}: {len(bench.kernels)} kernels, {len(page) / 1024:,.0f} KB; cycles are simulated")
+        typer.echo(f"{out}: {len(bench.kernels)} kernels; cycles are simulated")
     if folder is not None:
         typer.echo(f"{folder}: {len(pictures)} pictures", err=out == "-")
     if open_page:
@@ -91,8 +92,6 @@ def report(
 
 
 def _require_extra() -> None:
-    from importlib.util import find_spec
-
     missing = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
     if missing:
         raise InputError(f'reports need {" and ".join(missing)}, not installed here: pip install "xattn[report]"')

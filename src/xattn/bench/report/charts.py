@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import log10
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from xattn.bench.record import PEAK_MACS_PER_CYCLE
 from xattn.bench.report.contents import Contents, KernelPage
@@ -16,7 +16,9 @@ from xattn.bench.report.style import colour, stage_colour
 NewFigure = Callable[[float, float], Figure]
 # Two loads and one store of 32 bytes in a cycle: the widest accesses, one in each memory slot.
 MEMORY_BYTES_PER_CYCLE = 3 * 32
+_PLAIN = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
 _WIDTH, _ROW, _MARGIN = 9.0, 0.31, 0.95  # inches
+_ONE_NAME = 0.06  # decades between points that share a name in the roofline
 _ALL_AROUND = 1.6  # factor of room beside the outermost points of a logarithmic axis
 
 
@@ -42,6 +44,7 @@ def ladder(contents: Contents, new: NewFigure) -> Figure:
     axes.set_xscale("log")
     every = [cycles for _, cycles, *_ in rows] + list(bounds.values())
     axes.set_xlim(min(every, default=1) / _ALL_AROUND, max(every, default=10) * 12)
+    axes.xaxis.set_major_formatter(_PLAIN)
     axes.set_xlabel(
         "simulated cycles, logarithmic; red: the MAC bound of each kernel (256 multiply-accumulates a cycle)"
     )
@@ -59,10 +62,7 @@ def roofline(contents: Contents, new: NewFigure) -> Figure:
     """Multiply-accumulates a cycle over multiply-accumulates a byte of local memory, under what the core allows."""
     figure = new(_WIDTH, 4.2)
     axes = figure.add_axes((0.08, 0.13, 0.9, 0.84))
-    groups: dict[tuple[int, int], list[tuple[str, float, float]]] = defaultdict(list)
-    for name, intensity, rate in roofline_points(contents):
-        groups[round(4 * log10(intensity)), round(4 * log10(rate))].append((name, intensity, rate))
-    points = [point for group in groups.values() for point in group]
+    points = roofline_points(contents)
     ridge = PEAK_MACS_PER_CYCLE / MEMORY_BYTES_PER_CYCLE
     left = min([x for _, x, _ in points] + [ridge]) / 3
     right = max([x for _, x, _ in points] + [ridge]) * 5
@@ -73,23 +73,41 @@ def roofline(contents: Contents, new: NewFigure) -> Figure:
         f"{MEMORY_BYTES_PER_CYCLE} bytes a cycle", (left, left * MEMORY_BYTES_PER_CYCLE), (8, 0),
         textcoords="offset points", va="top",
     )  # fmt: skip
-    for group in groups.values():
-        for _, x, y in group:
-            axes.plot(x, y, "o", color=colour("scores"), markersize=7)
+    for _, x, y in points:
+        axes.plot(x, y, "o", color=colour("scores"), markersize=7)
+    for group in _near(points):
         _, x, y = max(group, key=lambda point: point[1])
         names = ", ".join(name for name, *_ in group)
-        axes.annotate(names, (x, y), (9, 0), textcoords="offset points", va="center")
+        axes.annotate(names, (x, y), (7, -3), textcoords="offset points", va="top")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(left, right)
     axes.set_ylim(min([y for *_, y in points] + [1]) / 3, PEAK_MACS_PER_CYCLE * 2.2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_PLAIN)
     axes.set_xlabel("useful multiply-accumulates for each byte that loads and stores move")
     axes.set_ylabel("useful multiply-accumulates a cycle")
     axes.grid()
     return figure
 
 
-def roofline_points(contents: Contents) -> list[tuple[str, float, float]]:
+Point = tuple[str, float, float]
+
+
+def _near(points: Sequence[Point]) -> list[list[Point]]:
+    """Points in groups that are too near to each other for a name each."""
+    groups: list[list[Point]] = []
+    for point in points:
+        for group in groups:
+            if all(abs(log10(a / b)) < _ONE_NAME for a, b in zip(group[0][1:], point[1:], strict=True)):
+                group.append(point)
+                break
+        else:
+            groups.append([point])
+    return groups
+
+
+def roofline_points(contents: Contents) -> list[Point]:
     """(kernel, multiply-accumulates a byte, multiply-accumulates a cycle) of every traced run."""
     return [
         (page.record.name, page.record.macs / traced.memory_bytes, page.record.macs / traced.explanation.cycles)

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from xattn.bench.report.pipeline import Pipeline
 from xattn.bench.report.style import colour, stage_colour
 
-COLUMNS = 64  # cycles in one band
+_MOST_COLUMNS = 72  # cycles in one band: as wide as a page
 _CELL, _ROW = 0.135, 0.2  # inches
 _LEFT, _RIGHT, _TOP, _BETWEEN, _BOTTOM = 0.5, 0.12, 0.08, 0.34, 0.3
 _POINTS = 72.0  # in an inch: the unit of the SVG
@@ -41,8 +41,14 @@ def geometry(pipeline: Pipeline) -> Geometry:
         width=_CELL * _POINTS,
         height=_ROW * _POINTS,
         pitch=(rows * _ROW + _BETWEEN) * _POINTS,
-        columns=COLUMNS,
+        columns=_columns(pipeline),
     )
+
+
+def _columns(pipeline: Pipeline) -> int:
+    """Cycles in one band: as few bands as fit, all about as long."""
+    bands = -(-pipeline.shown // _MOST_COLUMNS)
+    return -(-pipeline.shown // bands)
 
 
 def _rows(pipeline: Pipeline) -> list[str]:
@@ -50,16 +56,16 @@ def _rows(pipeline: Pipeline) -> list[str]:
 
 
 def heatmap(pipeline: Pipeline, new: Callable[[float, float], Figure]) -> Figure:
-    """The picture. Bands of 64 cycles stand below one another."""
-    rows = _rows(pipeline)
-    bands = -(-pipeline.shown // COLUMNS)
+    """The picture. Of a long loop, bands stand below one another."""
+    rows, most = _rows(pipeline), _columns(pipeline)
+    bands = -(-pipeline.shown // most)
     band = len(rows) * _ROW
-    width = _LEFT + min(pipeline.shown, COLUMNS) * _CELL + _RIGHT
+    width = _LEFT + most * _CELL + _RIGHT
     height = _TOP + bands * band + (bands - 1) * _BETWEEN + _BOTTOM
     figure = new(width, height)
     for number in range(bands):
-        first = number * COLUMNS
-        columns = min(COLUMNS, pipeline.shown - first)
+        first = number * most
+        columns = min(most, pipeline.shown - first)
         bottom = height - _TOP - number * (band + _BETWEEN) - band
         axes = figure.add_axes((_LEFT / width, bottom / height, columns * _CELL / width, band / height))
         axes.set_xlim(0, columns)

@@ -53,7 +53,7 @@ def html_page(contents: Contents, made: datetime | None = None) -> str:
         warnings=_warnings(contents),
         sections=sections,
         parts=parts,
-        legend=[(name, role_of(name)) for name in (SCORES, SOFTMAX, OUTPUT, "another stage")] + [("no stage", "none")],
+        legend=_legend(contents),
         kernels=[_kernel(page) for page in contents.pages],
         palette=PALETTE,
         clock=f"{contents.bench.clock_hz / 1e9:g} GHz",
@@ -61,6 +61,15 @@ def html_page(contents: Contents, made: datetime | None = None) -> str:
         made=f"{made:%Y-%m-%d %H:%M} UTC",
     )
     return page
+
+
+def _legend(contents: Contents) -> list[tuple[str, str]]:
+    """The stages that occur in pipelines, with their colours' roles."""
+    pipelines = [page.traced.pipeline for page in contents.pages if page.traced is not None]
+    stages = {cell.stage for pipeline in pipelines if pipeline is not None for cell in pipeline.cells}
+    order = [*(stage for stage in (SCORES, SOFTMAX, OUTPUT) if stage in stages), *sorted(filter(None, stages))]
+    found = [(stage, role_of(stage)) for stage in dict.fromkeys(order)]
+    return [*found, ("no stage", role_of(None))] if None in stages else found
 
 
 def _facts(contents: Contents) -> list[tuple[str, str]]:
@@ -75,6 +84,8 @@ def _warnings(contents: Contents) -> list[str]:
         found.append("The activations are SYNTHETIC: accuracy here says nothing of a real model.")
     for page in contents.pages:
         found += [f"{page.record.name}: {fault}" for fault in page.record.faults]
+        if page.traced is not None and not page.traced.explanation.exact:
+            found.append(f"{page.record.name}: the output of the traced run is not the integer model's")
         if page.differs and page.traced is not None:
             found.append(
                 f"{page.record.name}: the benchmark says {page.record.cycles:,} cycles, the traced run took "
@@ -167,7 +178,7 @@ def _about(traced: Traced) -> str:
         )
         if pipeline.shown < pipeline.cycles:
             text += f" Shown are cycles {pipeline.first} to {pipeline.first + pipeline.shown - 1}, the densest."
-    return f"{text} Next lever: {report.advice}."
+    return f"{text} Next lever: {report.advice}.".replace(" %", "\u00a0%")
 
 
 def _rows(pipeline: Pipeline) -> list[tuple[int, list[dict[str, str] | None]]]:

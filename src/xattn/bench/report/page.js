@@ -6,7 +6,7 @@ for (const figure of document.querySelectorAll("figure.pipeline")) {
   const place = JSON.parse(figure.dataset.geometry);
   const svg = figure.querySelector("svg");
   const rows = document.getElementById(figure.dataset.table).tBodies[0].rows;
-  const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  const mark = document.createElementNS(svg.namespaceURI, "rect");
   mark.setAttribute("class", "cell-mark");
   mark.setAttribute("width", place.width);
   mark.setAttribute("height", place.height);

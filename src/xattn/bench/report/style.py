@@ -22,7 +22,7 @@ PALETTE = {
     "quiet": ("#59636e", "#a3adb8"),
     "line": ("#d0d7de", "#3a424c"),
     "scores": ("#0b6cb3", "#5fb4ee"),
-    "softmax": ("#b86a00", "#f0b040"),
+    "softmax": ("#a55d00", "#f0b040"),
     "output": ("#00805a", "#3fc99a"),
     "other": ("#9c4f86", "#e09acb"),
     "none": ("#8b949e", "#78828d"),
@@ -96,11 +96,15 @@ def for_page(svg: bytes, name: str, title: str) -> str:
     return _smaller(text, name)
 
 
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
 def _smaller(svg: str, name: str) -> str:
     """The same picture in fewer bytes: the page chooses the fonts, and a hundredth of a point cannot be seen."""
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
-    svg = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), svg)
     svg = re.sub(r'style="fill: none"', 'fill="none"', svg)
     svg = re.sub(r'(?<=d=")[^"]*', lambda m: re.sub(r"\s*([MLzCQ])\s*", r"\1", m[0]), svg)
     svg = re.sub(r"<g/>|<defs><style[^>]*>.*?</style></defs>", "", re.sub(r">\s+<", "><", svg))

@@ -66,7 +66,7 @@ def stage_table(contents: Contents) -> Table:
             continue
         total = page.traced.stages.cycles
         for names, cycles in stage_shares(page):
-            what = " and ".join(names) if names else "no stage"
+            what = " + ".join(names) if names else "no stage"
             rows.append((page.record.name, what, _number(cycles), _percent(cycles / total)))
     columns = ("kernel", "stage, alone or at once", "cycles", "share")
     return Table("Cycles by stage", columns, rows)
