@@ -169,7 +169,7 @@ def accuracy(contents: Contents, new: NewFigure) -> Figure:
     for place, record in enumerate(records):
         error = record.rel_l2 or 0.0
         axes.barh(place, error, height=0.62, color=colour("scores"))
-        note = f"{error:.4f}   cosine {record.cosine:.4f}"
+        note = f"{error:.4f}   cosine {record.cosine:.5f}"
         axes.annotate(note, (error, place), (6, 0), textcoords="offset points", va="center")
     axes.set_xlim(0, 1.35 * max([record.rel_l2 or 0.0 for record in records], default=1.0))
     axes.set_xlabel("relative L2 error of the dequantized output against float attention (0: equal)")

@@ -21,6 +21,9 @@ from xattn.bench.table import footer_lines, header_lines
 from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 
 
+_OF_BLOCKS = "A kernel that carries state is measured over all keys that it has attended to, not over one tile alone."
+
+
 @dataclass(frozen=True)
 class Part:
     """A section with one chart."""
@@ -128,6 +131,7 @@ def _parts(contents: Contents) -> list[Part]:
             "How far the integer arithmetic of each kernel is from float attention on the same activations.",
             for_page(pictures["accuracy"], "accuracy", "Bar chart: relative L2 error of kernels; the table has it"),
             accuracy_table(contents),
+            [_OF_BLOCKS] if any(kernel.computes == "block" for kernel in contents.bench.kernels) else [],
         ),
     ]
 

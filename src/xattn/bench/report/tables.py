@@ -75,7 +75,7 @@ def stage_table(contents: Contents) -> Table:
 def accuracy_table(contents: Contents) -> Table:
     """One row for each kernel that attends."""
     rows = [
-        (r.name, f"{r.rel_l2:.4f}", f"{r.cosine:.4f}")
+        (r.name, f"{r.rel_l2:.4f}", f"{r.cosine:.5f}")
         for r in contents.bench.kernels
         if r.rel_l2 is not None and r.cosine is not None
     ]
