@@ -30,7 +30,7 @@ def test_page_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(webbrowser, "open", shown.append)
     page, folder = tmp_path / "page.html", tmp_path / "pictures"
     assert report(*SMALL, "--out", page, "--figures", folder, "--open") == 0
-    assert capsys.readouterr().out == f"{page}: 1 kernels; cycles are simulated\n{folder}: 8 pictures\n"
+    assert capsys.readouterr().out == f"{page}: 1 kernel; cycles are simulated\n{folder}: 8 pictures\n"
     assert "measured for this page" in page.read_text(encoding="utf-8")
     assert sorted(path.suffix for path in folder.iterdir()) == [".png"] * 4 + [".svg"] * 4
     assert shown == [page.as_uri()]

@@ -79,7 +79,7 @@ def report(
     for name, data in pictures:
         write_bytes(str(Path(figures or "") / name), data)
     if out != "-":
-        typer.echo(f"{out}: {len(bench.kernels)} kernels; cycles are simulated")
+        typer.echo(f"{out}: {len(bench.kernels)} kernel{'s' * (len(bench.kernels) != 1)}; cycles are simulated")
     if folder is not None:
         typer.echo(f"{folder}: {len(pictures)} pictures", err=out == "-")
     if open_page:

@@ -68,7 +68,13 @@ def roofline(contents: Contents, new: NewFigure) -> Figure:
     right = max([x for _, x, _ in points] + [ridge]) * 5
     roof = [left, ridge, right], [left * MEMORY_BYTES_PER_CYCLE, PEAK_MACS_PER_CYCLE, PEAK_MACS_PER_CYCLE]
     axes.plot(*roof, color=colour("bound"), linewidth=2)
-    axes.annotate("256 multiply-accumulates a cycle", (right, 256), (-6, 5), textcoords="offset points", ha="right")
+    axes.annotate(
+        f"{PEAK_MACS_PER_CYCLE} multiply-accumulates a cycle",
+        (right, PEAK_MACS_PER_CYCLE),
+        (-6, 5),
+        textcoords="offset points",
+        ha="right",
+    )
     axes.annotate(
         f"{MEMORY_BYTES_PER_CYCLE} bytes a cycle", (left, left * MEMORY_BYTES_PER_CYCLE), (8, 0),
         textcoords="offset points", va="top",

@@ -20,7 +20,6 @@ from xattn.bench.single import INPUT
 from xattn.bench.table import footer_lines, header_lines
 from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 
-
 _OF_BLOCKS = "A kernel that carries state is measured over all keys that it has attended to, not over one tile alone."
 
 

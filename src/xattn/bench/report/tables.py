@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xattn.bench.record import PEAK_MACS_PER_CYCLE
 from xattn.bench.report.charts import roofline_points, stage_shares
 from xattn.bench.report.contents import Contents
 
@@ -51,10 +52,10 @@ def roofline_table(contents: Contents) -> Table:
     """One row a traced run."""
     moved = {page.record.name: page.traced.memory_bytes for page in contents.pages if page.traced is not None}
     rows = [
-        (name, _number(moved[name]), f"{intensity:.3g}", f"{rate:.3g}", f"{100 * rate / 256:.2f} %")
+        (name, _number(moved[name]), f"{intensity:.3g}", f"{rate:.3g}", f"{100 * rate / PEAK_MACS_PER_CYCLE:.2f} %")
         for name, intensity, rate in roofline_points(contents)
     ]
-    columns = ("kernel", "bytes moved", "MACs a byte", "MACs a cycle", "of 256")
+    columns = ("kernel", "bytes moved", "MACs a byte", "MACs a cycle", "of peak")
     return Table("Roofline", columns, rows)
 
 
