@@ -20,6 +20,7 @@ COMMANDS = {
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
     "profile": ("xattn.cli.profile", "Count a kernel's cycles by stage of the computation, and trace them over time."),
+    "report": ("xattn.cli.report", "Write a benchmark as one HTML page, with every kernel's pipeline."),
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
