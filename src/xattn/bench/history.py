@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xattn.bench.figures import CYCLES, kernel_subject
-from xattn.bench.store import Store, write_whole
+from xattn.bench.store import Store
 from xattn.errors import InputError
+from xattn.files import write_whole
 
 PLOT_SUFFIXES = (".svg", ".png", ".pdf")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -16,6 +15,7 @@ from xattn.bench.provenance import git
 from xattn.bench.record import Result, as_json
 from xattn.bench.results import read_result
 from xattn.errors import FileFormatError, InputError
+from xattn.files import write_whole
 
 DATA_VARIABLE = "XATTN_DATA"
 
@@ -47,19 +47,6 @@ def require_writable_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"cannot write in {folder}: {error.strerror or error}") from None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name and rename it, so that nothing half-written stays. OSError when it fails."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def file_name(result: Result, data: bytes) -> str:

