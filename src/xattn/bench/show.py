@@ -10,6 +10,7 @@ from xattn.bench.record import AccuracyRecord, BenchRecord, MeasuredRecord, Meas
 from xattn.bench.table import MIN_WIDTH, print_bench
 
 _NONE = "–"
+_MEASURED_WIDTH = 120  # no figure is cut off
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -45,13 +46,14 @@ def _print_accuracy(result: AccuracyRecord, console: Console) -> None:
 
 
 def _print_measured(result: MeasuredRecord, console: Console) -> None:
+    console.width = max(console.width, _MEASURED_WIDTH)
     made = result.provenance
     heads = "1 head" if result.heads == 1 else f"{result.heads} heads"
     line(console, f"measured on this host: {made.cpu}, {made.cpus} processors; nothing simulated, no NPU")
     line(console, f"{heads} of {result.tokens}×{result.width}; {result.description}")
     console.print()
     table = new_table(
-        "implementation", "precision", "threads", "ms: min", "median", "95 % interval", "p95", "other load", "rel. L2",
+        "implementation", "precision", "threads", "min, ms", "median", "95 % interval", "p95", "other load", "rel. L2",
         left=2,
     )  # fmt: skip
     for row in result.rows:

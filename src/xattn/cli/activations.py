@@ -11,6 +11,7 @@ from xattn.errors import InputError
 
 if TYPE_CHECKING:
     from xattn.bench import Activations
+    from xattn.bench.peers import Tensors
 
 Progress = Callable[[int, int, str], None]
 
@@ -61,3 +62,18 @@ def activations_of(wanted: Wanted, progress: Progress | None = None) -> Activati
             f"real activations ({', '.join(asked)}) need Whisper weights, and none were found: {_HOW_TO_GET_THEM}"
         )
     return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
+
+
+def heads_of(wanted: Wanted) -> Tensors:
+    """All heads of the layer whose head `activations_of` gives; errors are those."""
+    from xattn.bench.peers import Tensors
+    from xattn.numerics.synthetic import synthetic_activations
+    from xattn.whisper import capture_qkv, find_weights, jfk_path, load_audio
+
+    source = None if wanted.synthetic else find_weights(None if wanted.weights is None else Path(wanted.weights))
+    if source is None:
+        made = synthetic_activations(wanted.seed or 0)
+        return Tensors(made.q, made.k, made.v)
+    clip = load_audio(jfk_path() if wanted.audio is None else Path(wanted.audio))
+    captured = capture_qkv(source.load(), clip, wanted.layer or 0)
+    return Tensors(captured.q, captured.k, captured.v)

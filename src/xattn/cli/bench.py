@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xattn.cli.activations import Wanted, activations_of
+from xattn.cli.activations import Wanted, activations_of, heads_of
 from xattn.cli.files import require_writable, tile_shape
 from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, opened_for_writing
@@ -28,6 +28,9 @@ def bench(
         bool, typer.Option("--all", help="The whole suite: kernels, accuracy, host, peers; all of it is stored.")
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer runs and tiles: under two minutes.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Only the step peers: attention in other libraries on this host.")
+    ] = False,
     skip_accuracy: Annotated[
         bool, typer.Option("--skip-accuracy", help="The suite without its step accuracy.")
     ] = False,
@@ -94,7 +97,7 @@ def bench(
     if opponent is not None and opponent.name in kernels() and names:
         names = tuple(dict.fromkeys([opponent.name, *names]))
     whole = everything or config is not None
-    steps = steps_named(suite.steps if whole else ["ladder"])
+    steps = steps_named(["peers"] if peers else suite.steps if whole else ["ladder"])
     if skip_accuracy:
         steps = [step for step in steps if step.name != "accuracy"]
     folder = _output_folder(output_dir or suite.output_dir)
@@ -111,10 +114,12 @@ def bench(
         seed=given.seed if seed is None else seed,
     )
     with progress_bar("compiling the kernels") as progress:
-        for tokens, width in shapes:
-            chosen_kernels(names, tokens, width)
+        if any(step.name == "ladder" for step in steps):
+            for tokens, width in shapes:
+                chosen_kernels(names, tokens, width)
         job = Job(
             activations=activations_of(wanted, progress),
+            heads=lambda: heads_of(wanted),
             kernels=names,
             shapes=shapes,
             first=(given.token or 0) if token is None else token,
