@@ -42,7 +42,7 @@ def faulty(prepare: Callable[..., Any], *packages: str) -> Peer:
 
 
 def test_what_a_library_raises_stands_in_its_row() -> None:
-    def prepare(tensors: Tensors, precision: str, _threads: int) -> tuple[Any, Any]:
+    def prepare(_tensors: Tensors, precision: str, _threads: int) -> tuple[Any, Any]:
         if precision == "fp32":
             raise RuntimeError("no such\nprecision")
         return lambda: TRUTH, lambda output: output

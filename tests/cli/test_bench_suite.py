@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from xattn.bench import steps
+from xattn.bench.peers import Peer, host_models
 from xattn.bench.results import read_result
 from xattn.bench.steps import Job, Step
 from xattn.bench.store import Store
@@ -87,6 +88,20 @@ def test_a_target_decides_the_exit_code(capsys: pytest.CaptureFixture[str]) -> N
     assert main([*against, "2"]) == 1
     assert "⚠️ INVESTIGATE" in capsys.readouterr().out
     assert not Store().folder.exists()
+
+
+def test_peers_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    absent = Peer("Other", ("no_such_package",), ("fp32",), lambda *_: None)
+    monkeypatch.setattr("xattn.bench.peers.run.peers", lambda: [host_models()[0], absent])
+    monkeypatch.setattr("xattn.bench.peers.run.usable_cpus", lambda: 2)
+    assert main(["bench", "--synthetic", "--quick", "--peers", "--json", "-"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["kind"] == "measured" and record["what"] == "peers" and record["tokens"] == 1500
+    assert [(row["name"], row["threads"]) for row in record["rows"]] == [("v0 model", 1), ("v0 model", 2)]
+    assert all(row["timing"]["samples"] for row in record["rows"])
+    (missing,) = record["missing"]
+    assert missing.startswith("Other: not installed (no_such_package): pip install")
+    assert Store().find("peers")[1].rows[0].name == "v0 model"
 
 
 def test_where_a_ladder_is_stored_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from xattn.bench.peers import host_model
+from xattn.bench.peers import host_model, xattn_sound
 from xattn.bench.peers.peer import Peer, Tensors
 from xattn.bench.peers.worker import failed_row
 from xattn.bench.provenance import provenance, usable_cpus
@@ -35,7 +35,7 @@ def peers() -> list[Peer]:
 
 def host_models() -> list[Peer]:
     """The integer models on the host: the published arithmetics, and sound attention."""
-    return [*host_model.models(), peers()[0]]
+    return [*host_model.models(), xattn_sound.PEER]
 
 
 def peer_named(name: str) -> Peer:
