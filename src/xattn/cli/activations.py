@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from xattn.errors import InputError
 if TYPE_CHECKING:
     from xattn.bench import Activations
     from xattn.bench.peers import Tensors
+    from xattn.bench.sweep import Point
 
 Progress = Callable[[int, int, str], None]
 
@@ -77,3 +79,13 @@ def heads_of(wanted: Wanted) -> Tensors:
     clip = load_audio(jfk_path() if wanted.audio is None else Path(wanted.audio))
     captured = capture_qkv(source.load(), clip, wanted.layer or 0)
     return Tensors(captured.q, captured.k, captured.v)
+
+
+def activations_of_point(point: Point) -> Activations:
+    """The activations of a sweep's point, made once a process for each input; errors as in `activations_of`."""
+    return _made(Wanted(layer=point.layer, head=point.head, synthetic=point.seed is not None, seed=point.seed))
+
+
+@lru_cache(maxsize=64)
+def _made(wanted: Wanted) -> Activations:
+    return activations_of(wanted)
