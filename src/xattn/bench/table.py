@@ -15,6 +15,11 @@ _EXACT_IN = {
     2: "in two runs on this tile",
     3: "in two runs on this tile and one on another",
 }
+_ABOUT_BLOCKS = (
+    "64 more keys of the head for 64 queries; Q, K and V int8 with scales of channels; exact is the whole state (sums, "
+    "running sums, references), accurate what division makes of it, over all keys so far; that division, once a "
+    "sequence, is not counted, so no speed-up is given over a whole attention of 64 tokens"
+)
 
 
 def print_bench(record: BenchRecord, console: Console) -> None:
@@ -52,7 +57,11 @@ def footer_lines(record: BenchRecord) -> list[str]:
         where = _EXACT_IN[min(kernel.runs for kernel in record.kernels)]
         lines.append(f"exact: every element equals the integer model's, {where}")
     lines.append("cosine, rel. L2: dequantized output against float attention on the original floats")
-    if products := [kernel.name for kernel in record.kernels if kernel.computes != "attention"]:
+    blocks = [kernel for kernel in record.kernels if kernel.computes == "block"]
+    lines += [f"{kernel.name}: {kernel.summary}" for kernel in blocks]
+    if blocks:
+        lines.append(f"{', '.join(kernel.name for kernel in blocks)}: {_ABOUT_BLOCKS}")
+    if products := [kernel.name for kernel in record.kernels if kernel.computes in ("scores", "product")]:
         lines.append(
             f"{', '.join(products)}: one matrix product, not attention: nothing to compare its speed or accuracy"
         )
