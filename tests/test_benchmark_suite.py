@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +67,22 @@ def test_the_table_generator(tmp_path: Path) -> None:
     assert [int(n) for n in numbers if n.isdecimal()] == exp_table().tolist()
 
 
+GUIDE = re.search(r"^```sh\n(.*?)^```", (ROOT / "docs" / "benchmarking.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiled", "vectorized"])
-def test_the_kernel_tests(name: str) -> None:
-    done = run(f"benchmark_suite/test_attention_{name}.py")
-    assert "Output shape: (64, 64)" in done.stdout and "Every element equals the baseline's" in done.stdout
+@pytest.mark.parametrize("call", GUIDE[1].splitlines() if GUIDE else [])
+def test_the_calls_of_the_document(call: str, tmp_path: Path) -> None:
+    """Each line of the document's block, in a folder that has what the repository's root has."""
+    (tmp_path / "benchmark_suite").symlink_to(ROOT / "benchmark_suite")
+    python = f'python3() {{ "{sys.executable}" "$@"; }}; '
+    done = subprocess.run(["bash", "-uc", python + call], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "/test_" in call:
+        assert "Output shape: (64, 64)" in done.stdout and "Every element equals the baseline's" in done.stdout
+
+
+def test_the_document_has_calls() -> None:
+    assert GUIDE is not None
+    for module in (ROOT / "benchmark_suite").glob("[!_]*.py"):
+        assert module.stem in GUIDE[1], f"docs/benchmarking.md does not show {module.name}"

@@ -24,7 +24,11 @@ TRUTH = attention(TENSORS.q, TENSORS.k, TENSORS.v, scaling=1.0)
 LARGEST_ERROR = {"fp32": 1e-5, "bf16": 0.01, "int8": 0.02}
 
 
-@pytest.mark.parametrize("peer", peers(), ids=lambda peer: peer.name)
+FOREIGN = pytest.mark.slow  # a library that takes long to load, and that make test-all installs
+ALL = [pytest.param(peer, marks=[FOREIGN] if peer.packages != ("numpy",) else []) for peer in peers()]
+
+
+@pytest.mark.parametrize("peer", ALL, ids=lambda peer: peer.name)
 def test_a_peer_attends(peer: Peer) -> None:
     """In every precision, and as many processors as asked; the truth is float64 attention, made here."""
     if peer.missing is not None:

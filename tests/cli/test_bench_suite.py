@@ -125,6 +125,7 @@ BAD = {
     "unknown kernel": (["--kernel", "fast"], "no kernel is called 'fast'; there are baseline"),
     "unknown opponent": (["--against", "fast"], "--against fast: expected recorded or one of baseline, tiled"),
     "opponent that does not attend": (["--against", "qkt"], "--against qkt: expected recorded or one of"),
+    "kernel that does not attend": (["--kernel", "qkt", "--target", "2"], "nothing to put qkt against: it computes"),
     "target": (["--target", "0"], "--target 0: expected a speed-up above 0"),
     "no such config": (["--config", "nowhere.toml"], "nowhere.toml: No such file"),
     "unknown key": (["--config", "odd.toml"], "odd.toml: unknown key 'kernel'; did you mean kernels? known: steps"),

@@ -93,7 +93,7 @@ def bench(
     names = tuple(kernel or suite.kernels)
     shapes = tuple(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes))
     clock_hz = _clock(clock or suite.clock or _CLOCK)
-    opponent = Against.of(against or suite.against, suite.target if target is None else target)
+    opponent = Against.of(against or suite.against, suite.target if target is None else target, names)
     if opponent is not None and opponent.name in kernels() and names:
         names = tuple(dict.fromkeys([opponent.name, *names]))
     whole = everything or config is not None

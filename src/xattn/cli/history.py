@@ -74,7 +74,7 @@ def _show(points: Sequence[Point], title: str, metric: str, to_stderr: bool) -> 
     table.columns[-1].justify = "left"
     before: float | None = None
     for point, bar in zip(points, bars([point.value for point in points], _CELLS), strict=True):
-        commit = "–" if point.commit is None else point.commit[:9] + ("+" if point.modified else "")
+        commit = ("–" if point.commit is None else point.commit[:9] + "+" * point.modified).ljust(10)
         when = point.created[:16].replace("T", " ")
         table.add_row(when, commit, _value(point.value), _change(before, point.value), bar)
         before = point.value if point.value is not None else before

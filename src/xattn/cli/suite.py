@@ -30,10 +30,10 @@ class Against:
     target: float | None
 
     @classmethod
-    def of(cls, name: str | None, target: float | None) -> Against | None:
-        """From the options. InputError for a name or a target that cannot be used."""
+    def of(cls, name: str | None, target: float | None, chosen_kernels: Sequence[str]) -> Against | None:
+        """From the options. InputError for names or a target that cannot be used."""
         from xattn.bench.verdict import RECORDED
-        from xattn.kernels.registry import kernels
+        from xattn.kernels.registry import kernel_spec, kernels
 
         if name is None and target is None:
             return None
@@ -41,6 +41,9 @@ class Against:
         attending = [k for k, spec in kernels().items() if spec.computes == "attention"]
         if chosen not in (*attending, RECORDED):
             raise InputError(f"--against {chosen}: expected {RECORDED} or one of {', '.join(attending)}")
+        for kernel in chosen_kernels:
+            if (computes := kernel_spec(kernel).computes) != "attention":
+                raise InputError(f"nothing to put {kernel} against: it computes a {computes}, not a whole attention")
         if target is not None and not 0 < target < 1e6:
             raise InputError(f"--target {target:g}: expected a speed-up above 0, such as 2")
         return cls(chosen, target)
