@@ -91,7 +91,7 @@ def bench(
 
     suite = suite_of(config)
     names = tuple(kernel or suite.kernels)
-    shapes = tuple(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes))
+    shapes = tuple(dict.fromkeys(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes)))
     clock_hz = _clock(clock or suite.clock or _CLOCK)
     opponent = Against.of(against or suite.against, suite.target if target is None else target, names)
     if opponent is not None and opponent.name in kernels() and names:
@@ -126,11 +126,9 @@ def bench(
             clock_hz=clock_hz,
             quick=quick or suite.quick,
             folder=folder,
-            progress=progress,
         )
-        outputs = Outputs(Console(stderr=json == "-"), kept, json, folder)
-        if not run_steps(steps, job, opponent, outputs):
-            raise typer.Exit(1)
+    if not run_steps(steps, job, opponent, Outputs(Console(stderr=json == "-"), kept, json, folder)):
+        raise typer.Exit(1)
 
 
 def _output_folder(text: str | None) -> Path | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from xattn.cli.files import write_bytes
+from xattn.cli.progress import progress_bar
 from xattn.cli.results import save, say
 from xattn.errors import InputError, XattnError
 
@@ -71,7 +72,8 @@ def run_steps(steps: Sequence[Step], job: Job, against: Against | None, outputs:
         if len(steps) > 1:
             typer.secho(("\n" if i else "") + f"== {step.name}: {step.summary}", err=outputs.json == "-")
         try:
-            results = step.run(job)
+            with progress_bar(step.name) as progress:
+                results = step.run(replace(job, progress=progress))
         except XattnError as error:
             if len(steps) == 1:
                 raise

@@ -63,7 +63,7 @@ def sweep(
     Every point is logged as soon as it is finished: after an interruption, the same command goes on where it was. Exit
     code 1 when a kernel is not exact or faulty anywhere, 2 for input that cannot be used.
     """
-    from xattn.bench.sweep import SweepLog, points_of, run_sweep
+    from xattn.bench.sweep import SweepError, SweepLog, points_of, run_sweep
 
     shapes = [tile_shape(text) for text in shape or ["64x64"]]
     points, left_out = points_of(kernel or [], shapes, _inputs(seed, layer, head), token)
@@ -80,7 +80,11 @@ def sweep(
     with SweepLog(log_file, restart=restart, warn=say) as log, progress_bar("sweep") as progress:
         finished = sum(point in log.rows for point in points)
         say(f"{len(points)} points, {finished} finished already; log: {log_file}")
-        rows = run_sweep(points, activations_of_point, log, pool, progress)
+        try:
+            rows = run_sweep(points, activations_of_point, log, pool, progress)
+        except SweepError as error:
+            say(str(error))
+            raise typer.Exit(1) from None
     _show(rows, to_stderr="-" in (json, table))
     if json is not None:
         write_bytes(json, _as_json(rows))

@@ -3,6 +3,6 @@
 from xattn.bench.sweep.log import SweepLog
 from xattn.bench.sweep.points import Point, Row, points_of
 from xattn.bench.sweep.pools import Pool, dask_pool, local_pool
-from xattn.bench.sweep.run import run_sweep
+from xattn.bench.sweep.run import SweepError, run_sweep
 
-__all__ = ["Point", "Pool", "Row", "SweepLog", "dask_pool", "local_pool", "points_of", "run_sweep"]
+__all__ = ["Point", "Pool", "Row", "SweepError", "SweepLog", "dask_pool", "local_pool", "points_of", "run_sweep"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 from xattn.bench.provenance import source_commit
@@ -57,8 +58,12 @@ def dask_pool(address: str) -> Pool:
     """
     try:
         from distributed import Client
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
     except ImportError:
         raise InputError('--dask needs dask.distributed: pip install "xattn[dist]"') from None
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by errors
 
     @contextmanager
     def opened() -> Iterator[Executor]:
@@ -69,6 +74,8 @@ def dask_pool(address: str) -> Pool:
         try:
             _require_same_program(client.run(source_commit), address)
             yield client.get_executor(pure=False, retries=_DASK_RETRIES)
+        except (KilledWorker, CommClosedError, CancelledError) as error:
+            raise BrokenExecutor(f"dask: {error}") from error
         finally:
             client.close()
 
