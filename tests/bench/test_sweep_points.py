@@ -117,6 +117,8 @@ def test_a_line_that_was_cut_off_is_written_anew(tmp_path: Path) -> None:
         done: list[Point] = []
         with SweepLog(file, warn=warnings.append) as log:
             run_sweep(POINTS, activations, log, here(done))
+        with SweepLog(file) as log:
+            assert set(log.rows) == set(POINTS)
         assert done == [last] and len(file.read_bytes().splitlines()) == 5
         assert b"\n".join(file.read_bytes().splitlines()[:4]) in whole
     assert all("its last line was cut off" in line for line in warnings if "cut off" in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -37,7 +38,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):  # nobody of it is left
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
@@ -67,13 +68,13 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
         wait_for(log, 2, process)
         process.kill()  # only the command: its worker must end by itself
         process.wait()
-    before, worker = log.read_bytes(), int(rows_of(log)[0]["worker"].rpartition(":")[2])
-    finished = len(rows_of(log))
+        worker = int(rows_of(log)[0]["worker"].rpartition(":")[2])
+        end = time.monotonic() + 20
+        while alive(worker):
+            assert time.monotonic() < end, "a worker outlives its sweep"
+            time.sleep(0.05)
+    before, finished = log.read_bytes(), len(rows_of(log))
     assert 2 <= finished < 10
-    end = time.monotonic() + 20
-    while alive(worker):
-        assert time.monotonic() < end, "a worker outlives its sweep"
-        time.sleep(0.05)
     assert main([*call, "--json", str(tmp_path / "rows.json")]) == 0
     rows = rows_of(log)
     assert log.read_bytes().startswith(before[: before.rfind(b"\n") + 1])  # what was finished is as it was
