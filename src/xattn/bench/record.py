@@ -7,6 +7,7 @@ import msgspec
 from xattn.bench.provenance import Provenance
 from xattn.bench.statistics import Timing
 
+CYCLES_ARE = "simulated: one AIE2 core, from call to return, without DMA and launch"
 PEAK_MACS_PER_CYCLE = 256  # int8 × int8 on one AIE2 core: AMD AM020
 
 
@@ -85,7 +86,7 @@ class AmdahlRecord(msgspec.Struct, kw_only=True):
 
     kernel: str
     baseline_cycles: dict[str, int]
-    """The baseline's cycles by stage of attention, counted in its run."""
+    """The baseline's cycles that each stage of attention has alone, counted in its run, and all others."""
     scores_fraction: float
     """Share of the baseline's cycles that Q·Kᵀ takes."""
     limit: float

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from xattn.cli.activations import Wanted, activations_of, heads_of
-from xattn.cli.files import require_writable, tile_shape
+from xattn.cli.files import clock_of, require_writable, tile_shape
 from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, opened_for_writing
 from xattn.cli.suite import Against, Outputs, run_steps, suite_of
-from xattn.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -92,7 +91,7 @@ def bench(
     suite = suite_of(config)
     names = tuple(kernel or suite.kernels)
     shapes = tuple(dict.fromkeys(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes)))
-    clock_hz = _clock(clock or suite.clock or _CLOCK)
+    clock_hz = clock_of(clock or suite.clock or _CLOCK)
     opponent = Against.of(against or suite.against, suite.target if target is None else target, names)
     if opponent is not None and opponent.name in kernels() and names:
         names = tuple(dict.fromkeys([opponent.name, *names]))
@@ -138,20 +137,3 @@ def _output_folder(text: str | None) -> Path | None:
         return None
     require_writable_folder(Path(text))
     return Path(text)
-
-
-def _clock(text: str) -> float:
-    """Hertz of "1.8" (GHz), "1.03GHz", "800MHz" or "1.8e9Hz"."""
-    units = {"ghz": 1e9, "mhz": 1e6, "hz": 1.0}
-    number, unit = text.strip().lower(), "ghz"
-    for name in units:
-        if number.endswith(name):
-            number, unit = number.removesuffix(name).strip(), name
-            break
-    try:
-        hertz = float(number) * units[unit]
-    except ValueError:
-        hertz = 0.0
-    if not 1e6 <= hertz <= 100e9:
-        raise InputError(f"clock {text!r} is no frequency from 1 MHz to 100 GHz, such as 1.8GHz, 1.03 (GHz) or 800MHz")
-    return hertz

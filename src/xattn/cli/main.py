@@ -22,9 +22,13 @@ COMMANDS = {
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
+    "profile": ("xattn.cli.profile", "Count a kernel's cycles by stage of the computation, and trace them over time."),
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
+    "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
+    "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),
+    "realtime": ("xattn.cli.realtime", "How fast a Whisper model would be, and what bounds it, line by line."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from xattn.compiler.ir import (
@@ -21,6 +21,7 @@ from xattn.compiler.ir import (
     Loop,
     MemoryReference,
     Operation,
+    Origin,
     Program,
     Reference,
     Region,
@@ -32,7 +33,7 @@ from xattn.errors import InputError
 from xattn.isa.model import Immediate, Opcode, RegisterClass
 from xattn.isa.table import instruction_table
 
-_MANY_POINTERS = 4  # arguments beyond which the p registers are too few to keep them all
+_MANY_POINTERS = 3  # arguments beyond which the p registers are too few to keep them all
 _POINTERS = 8  # p registers
 
 
@@ -115,8 +116,9 @@ class _Addresses:
         self.entry = entry
         self.modifiers: dict[tuple[Loop | None, int], VirtualRegister] = {}
         self.counting: dict[tuple[VirtualRegister, tuple[int, ...]], VirtualRegister] = {}
-        self.bases: dict[Array, VirtualRegister] = {}
+        self.bases: dict[tuple[Loop | None, Array], VirtualRegister] = {}
         self.kept: dict[VirtualRegister, VirtualRegister] = {}  # arguments in r registers, by pointer
+        self.origin = Origin()  # of the access that addresses are being made for
 
     def assign(self) -> None:
         if len(self.program.pointers) > _MANY_POINTERS:
@@ -128,7 +130,7 @@ class _Addresses:
         """Copy the pointers that the caller gives into r registers: the p registers are for those that walk."""
         for pointer in self.program.pointers:
             copy = self.kept[pointer] = VirtualRegister("r", f"address of {pointer.name}")
-            self.entry.operations.append(_move(copy, pointer))
+            self.entry.operations.append(self._move(copy, pointer))
 
     def _groups(self, region: Region, path: tuple[Loop, ...]) -> Iterator[_Group]:
         for item in region:
@@ -144,7 +146,7 @@ class _Addresses:
                 if memory is None:
                     continue
                 if memory.offset is None:
-                    self._index_by_register(operation, memory)
+                    self._index_by_register(operation, memory, path)
                     continue
                 terms = Affine(0, memory.offset.terms)
                 key = (memory.array, terms, memory.is_store)
@@ -174,23 +176,26 @@ class _Addresses:
 
     # -- addressing by a run-time index ---------------------------------------------------------------------------
 
-    def _index_by_register(self, operation: Operation, memory: MemoryReference) -> None:
-        base = self._base(memory.array)
+    def _index_by_register(self, operation: Operation, memory: MemoryReference, path: tuple[Loop, ...]) -> None:
+        self.origin = operation.origin
+        base = self._base(memory.array, path[0] if path else None)
         operation.choices = tuple(Choice(c.opcode, {**c.operands, "ptr": base}) for c in operation.choices)
 
-    def _base(self, array: Array) -> VirtualRegister:
-        """A pointer to the start of an array."""
+    def _base(self, array: Array, outermost: Loop | None) -> VirtualRegister:
+        """A pointer to the start of an array, set before the outermost loop."""
         if array.base is not None:
             return array.base
-        if array not in self.bases:
-            pointer = self.bases[array] = VirtualRegister("p", array.name)
-            self.entry.operations.append(_set_constant(pointer, _address(array)))
-        return self.bases[array]
+        if (outermost, array) not in self.bases:
+            pointer = self.bases[outermost, array] = VirtualRegister("p", array.name)
+            before = self.entry if outermost is None else self._block_before(outermost)
+            before.operations.append(self._set_constant(pointer, _address(array)))
+        return self.bases[outermost, array]
 
     # -- walking pointers -----------------------------------------------------------------------------------------
 
     def _assign_group(self, group: _Group) -> None:
-        pointer = VirtualRegister("p", f"{group.array.name}@{group.operations[0].line}")
+        self.origin = group.operations[0].origin
+        pointer = VirtualRegister("p", f"{group.array.name}@{self.origin.line}")
         home = next((loop for loop in group.path if group.terms.moves_with(loop)), None)
         home = home or (group.path[-1] if group.path else None)
         self._set_before(home, group, pointer)
@@ -212,16 +217,14 @@ class _Addresses:
         """Set the pointer to its first address where the loop that moves it starts."""
         first = group.offsets[0]
         if group.array.base is None:
-            operations = [_set_constant(pointer, _address(group.array) + first)]
+            operations = [self._set_constant(pointer, _address(group.array) + first)]
         else:
-            operations = [_move(pointer, self.kept.get(group.array.base, group.array.base))]
+            operations = [self._move(pointer, self.kept.get(group.array.base, group.array.base))]
             if first:
                 operations.append(self._advance(pointer, (first,), group.path))
-        line = group.operations[0].line
-        for operation in operations:
-            operation.line = line
         if home is None:
             block = _block_of(self.program.body, group.operations[0])
+            first = block.operations.index(group.operations[0])
             block.operations[:0] = operations
         else:
             self._block_before(home).operations.extend(operations)
@@ -233,7 +236,7 @@ class _Addresses:
         step = steps[0]
         if len(set(steps)) > 1:
             _readdress(operation, "post_2d", ptr=pointer, mod=self._counting_modifier(pointer, steps, path))
-        elif step == 0:
+        elif step == 0 and all(_fits(choice.opcode, "idx_imm", 0) for choice in operation.choices):
             _readdress(operation, "idx_imm", ptr=pointer, imm=0)
         elif all(_fits(choice.opcode, "post_imm", step) for choice in operation.choices):
             _readdress(operation, "post_imm", ptr=pointer, imm=step)
@@ -250,7 +253,7 @@ class _Addresses:
             steps = tuple(step - inner_advance for step in group.terms.steps(outer))
             if any(steps):
                 advance = self._advance(pointer, steps, group.path)
-                advance.line = outer.line
+                advance.origin = replace(outer.origin, stage=self.origin.stage)
                 if not isinstance(outer.body[-1], Block):
                     outer.body.append(Block())
                 last = outer.body[-1]
@@ -260,7 +263,7 @@ class _Addresses:
     def _advance_after(self, group: _Group, pointer: VirtualRegister, steps: tuple[int, ...]) -> None:
         """Move the pointer to the next trip, at the block's end or where the group says."""
         advance = self._advance(pointer, steps, group.path)
-        advance.line = group.operations[-1].line
+        advance.origin = group.operations[-1].origin
         operations = _block_of(self.program.body, group.operations[-1]).operations
         if group.before_advance is None:
             operations.append(advance)
@@ -273,7 +276,7 @@ class _Addresses:
         if len(set(steps)) > 1:
             counting = self._counting_modifier(pointer, steps, path)
             by_slot = (instruction_table().opcodes[name] for name in ("PADDB_2D", "PADDA_2D", "PADDS_2D"))
-            return Operation(tuple(Choice(opcode, {"ptr": pointer, "mod": counting}) for opcode in by_slot))
+            return self._made(tuple(Choice(opcode, {"ptr": pointer, "mod": counting}) for opcode in by_slot))
         names = ("PADDB_ldb_ptr_inc_nrm_imm", "PADDA_lda_ptr_inc_idx_imm", "PADDS_st_ptr_inc_idx_imm")
         choices = []
         for name in names:
@@ -286,7 +289,7 @@ class _Addresses:
             modifier = self._modifier(step, path)
             names = ("PADDB_ldb_ptr_inc_nospill_nrm", "PADDA_lda_ptr_inc_idx", "PADDS_st_ptr_inc_idx")
             choices = [Choice(instruction_table().opcodes[n], {"ptr": pointer, "mod": modifier}) for n in names]
-        return Operation(tuple(choices))
+        return self._made(tuple(choices))
 
     def _modifier(self, step: int, path: tuple[Loop, ...]) -> VirtualRegister:
         """A modifier register with a constant, set before the outermost loop."""
@@ -294,7 +297,7 @@ class _Addresses:
         if (outermost, step) not in self.modifiers:
             register = self.modifiers[outermost, step] = VirtualRegister("m", f"step {step}")
             before = self.entry if outermost is None else self._block_before(outermost)
-            before.operations.append(_set_constant(register, step))
+            before.operations.append(self._set_constant(register, step))
         return self.modifiers[outermost, step]
 
     def _counting_modifier(
@@ -309,9 +312,20 @@ class _Addresses:
             register = self.counting[key] = VirtualRegister("d", f"steps {steps}")
             values = (steps[1], inner.shape[-1] - 1, steps[0], 0)  # m, dn, dj, dc
             self._block_before(path[0]).operations.extend(
-                Operation(constant_choices(register.part(place), value)) for place, value in enumerate(values)
+                self._made(constant_choices(register.part(place), value)) for place, value in enumerate(values)
             )
         return self.counting[key]
+
+    def _made(self, choices: tuple[Choice, ...]) -> Operation:
+        """An operation for the access that addresses are being made for."""
+        return Operation(choices, origin=self.origin)
+
+    def _set_constant(self, register: VirtualRegister, value: int) -> Operation:
+        return self._made(constant_choices(register, value))
+
+    def _move(self, target: VirtualRegister, source: VirtualRegister) -> Operation:
+        operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
+        return self._made((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
 
     def _block_before(self, loop: Loop) -> Block:
         region, position = _find(self.program.body, loop)
@@ -329,15 +343,6 @@ def _readdress(operation: Operation, mode: str, **address: Reference) -> None:
         operands = {name: value for name, value in choice.operands.items() if name not in ("ptr", "dj", "imm", "mod")}
         choices.append(Choice(opcode, {**operands, **address}))
     operation.choices = tuple(choices)
-
-
-def _set_constant(register: VirtualRegister, value: int) -> Operation:
-    return Operation(constant_choices(register, value))
-
-
-def _move(target: VirtualRegister, source: VirtualRegister) -> Operation:
-    operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
-    return Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
 
 
 def _address(array: Array) -> int:

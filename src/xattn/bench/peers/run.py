@@ -21,7 +21,7 @@ from xattn.bench.record import MeasuredRecord, MeasuredRow
 from xattn.errors import InputError
 from xattn.numerics.reference import attention
 
-MODULES = ("xattn_sound", "torch_sdpa", "onnxruntime_mha", "openvino_sdpa")
+MODULES = ("xattn_native", "xattn_sound", "torch_sdpa", "onnxruntime_mha", "openvino_sdpa")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _TIMEOUT_S = 120.0
 

@@ -1,4 +1,4 @@
-"""xattn's own sound attention on the host: the integer model in NumPy, quantization included."""
+"""Sound attention as its integer model in NumPy, quantization included."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def _prepare(tensors: Tensors, _precision: str, _threads: int) -> tuple[Attend, 
     return partial(attention_sound, tensors.q, tensors.k, tensors.v, scaling=1.0), lambda output: output
 
 
-PEER = Peer("xattn sound", ("numpy",), ("int8",), _prepare)
+PEER = Peer("sound model", ("numpy",), ("int8",), _prepare)
