@@ -67,12 +67,12 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "set-up: the tools of the checks"
-	@$(PIP) install -e '.[whisper,jit,dev,tune,report]'
+	@$(PIP) install -e '.[whisper,jit,dev,tune,report,dist]'
 	@touch $@
 
 # torch goes first and alone, so that what it brings is settled before the others come.
 $(VENV)/.all: $(VENV)/.dev requirements/torch.txt requirements/test-all.txt
-	@echo "set-up: torch and transformers, for the slow checks"
+	@echo "set-up: torch, transformers and other libraries, for the slow checks"
 	@$(PIP) install -r requirements/torch.txt
 	@$(PIP) install -r requirements/test-all.txt
 	@$(PIP) install --no-deps openai-whisper

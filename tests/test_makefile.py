@@ -80,7 +80,7 @@ def test_test_runs_every_check(make) -> None:
     make("bench")
     _, calls = make("test")
     assert calls == [
-        "pip install -e .[whisper,jit,dev,tune,report]",
+        "pip install -e .[whisper,jit,dev,tune,report,dist]",
         "ruff check --quiet .",
         "ruff format --quiet --check .",
         "mypy",

@@ -16,6 +16,9 @@ from xattn.errors import XattnError
 # Name: (module that has a typer.Typer called `app`, one line for the list of commands).
 COMMANDS = {
     "bench": ("xattn.cli.bench", "Measure the ladder of attention kernels on real activations."),
+    "compare": ("xattn.cli.compare", "Compare two results; exit code 1 when one is worse."),
+    "history": ("xattn.cli.history", "Show a kernel's cycles over time."),
+    "sweep": ("xattn.cli.sweep", "Measure many points in many processes."),
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
