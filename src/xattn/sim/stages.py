@@ -81,6 +81,11 @@ class Stages:
                 found[value] = None
         return list(found)
 
+    def carried_into(self, stage: int) -> list[Value]:
+        """What the stage before this one hands on."""
+        earlier = [s for s in self.all if s < stage]
+        return self.needed_later(earlier[-1]) if earlier else []
+
     def landings(self, stage: int) -> list[Landing]:
         """The writes whose values are complete in this stage."""
         found = []

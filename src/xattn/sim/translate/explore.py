@@ -1,0 +1,461 @@
+"""Which bundles a program can execute with what on its way: the graph that code is written for.
+
+A node is a bundle together with the signature of the pipeline before it and the branch whose delay slots are running.
+Exploring follows known numbers through scalar registers (sparse conditional constant propagation): branch targets, the
+ends of hardware loops, modes of vector operations. What a function returns to is found by matching calls and returns.
+
+A place where the program would leave what can be translated is a node too: code that gets there gives up, and the
+interpreter starts again from the beginning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from xattn.errors import XattnError
+from xattn.isa.codec import Bundle
+from xattn.isa.model import Register
+from xattn.isa.semantics.lanes import Value
+from xattn.isa.timing import DELAY_SLOTS
+from xattn.sim.accesses import leaves
+from xattn.sim.program import Program
+from xattn.sim.stages import leaf_key
+from xattn.sim.state import storage_index, storage_registers
+from xattn.sim.translate.fold import folded, is_foldable
+from xattn.sim.translate.operations import Operation, Output, operation_of
+from xattn.sim.translate.pipeline import Flow, Pipeline
+
+MOST_NODES = 40_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The number that a register held when the run began."""
+
+    index: int
+
+
+Number = int | Entry | None  # None: not known
+Target = int | str | None  # an address; "return" or "jump": a symbol that stands behind those of the pipeline
+
+
+@dataclass(frozen=True)
+class Key:
+    """A node. `kind`: bundle, exit (the run ends; before `address`) or give up (`detail` says why)."""
+
+    kind: str
+    address: int
+    signature: tuple[Any, ...] = ()
+    delay: int = 0
+    target: Target = None
+    link: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A way from one node to the next. `when`: what chooses it among the edges of a node (see `Explorer.successors`)."""
+
+    to: Key
+    when: tuple[Any, ...] = ()
+
+
+@dataclass
+class Known:
+    """What is known when a node is reached: numbers of scalar registers and of symbols, functions that may be running."""
+
+    numbers: dict[int, int | Entry]
+    symbols: list[Number]
+    functions: frozenset[int]
+
+    def merged(self, other: Known) -> Known | None:
+        """What is known whichever way was taken; None when that is nothing new."""
+        numbers = {k: v for k, v in self.numbers.items() if other.numbers.get(k) == v}
+        symbols = [a if a == b else None for a, b in zip(self.symbols, other.symbols, strict=True)]
+        functions = self.functions | other.functions
+        if len(numbers) == len(self.numbers) and symbols == self.symbols and functions == self.functions:
+            return None
+        return Known(numbers, symbols, functions)
+
+
+@dataclass
+class Node:
+    """A node of the finished graph."""
+
+    key: Key
+    known: Known
+    edges: list[Edge]
+    bundle: Bundle | None = None
+    operations: list[Operation] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A place that calls: the function, where it returns to, and the functions that call there."""
+
+    function: int
+    link: int
+
+
+class KnownNumbers:
+    """The pipeline's domain while exploring: symbols are known numbers."""
+
+    def __init__(self, explorer: Explorer, numbers: dict[int, int | Entry], address: int):
+        self.explorer, self.numbers, self.address = explorer, numbers, address
+        self.needed: set[int] = set()  # registers whose first number chooses a mode
+
+    def leaf(self, operation: Operation, leaf: Value, kept: Mapping[Value, Number]) -> Number:
+        """The number of a leaf in the cycle in which it is read."""
+        if leaf in kept:
+            return kept[leaf]
+        if leaf.op == "immediate":
+            return operation.immediate(leaf.data)
+        if leaf.op == "register" and leaf.data == "return address":
+            return self.explorer.return_address(self.address)
+        if leaf.op in ("load", "parameter"):
+            return None
+        register = operation.register(leaf_key(leaf))
+        index = storage_index().get(register.name)
+        return None if index is None else self.numbers.get(index)
+
+    def number(self, operation: Operation, value: Value, kept: Mapping[Value, Number]) -> Number:
+        """The number of a value."""
+        if value in kept:
+            return kept[value]
+        if not value.args and value.op != "const":
+            return self.leaf(operation, value, kept)
+        if not is_foldable(value):
+            return None
+
+        def known(leaf: Value) -> int | None:
+            found = self.leaf(operation, leaf, kept)
+            return found if isinstance(found, int) else None
+
+        return folded(value, known)
+
+    def addresses(self, operation: Operation) -> list[Number]:
+        """Not followed."""
+        return [None] * len(operation.effects.loads)
+
+    def load(self, size: int, address: Number) -> Number:
+        """Not followed."""
+        del size, address
+
+    def outputs(
+        self, operation: Operation, stage: int, kept: Sequence[Number], loaded: Sequence[Number]
+    ) -> dict[Output, Number]:
+        """The numbers of what is written to scalar registers, handed on, and branched to."""
+        del loaded
+        stages, found = operation.stages, _Outputs()
+        known = dict(zip(stages.carried_into(stage), kept, strict=True))
+        for selector in operation.selectors:
+            for leaf in selector_leaves(selector):
+                if stages.stage_of(leaf) == stage and isinstance(entry := self.leaf(operation, leaf, known), Entry):
+                    self.needed.add(entry.index)
+        if stages.following(stage) is not None:
+            for k, value in enumerate(stages.needed_later(stage)):
+                found[Output("kept", k)] = self.number(operation, value, known)
+        for k, landing in enumerate(stages.landings(stage)):
+            if landing.spot.kind == "scalar" and not landing.write.sticky:
+                number = self.number(operation, landing.write.value, known)
+                if isinstance(number, int):
+                    number &= (1 << landing.spot.bits) - 1
+                found[Output("landing", k)] = number
+        if stage == 1 and operation.effects.branch:
+            found[Output("target")] = self.number(operation, operation.effects.branch.target, known)
+        return found
+
+    def land_scalar(self, index: int, sticky: bool, value: Number) -> None:
+        """Remember or forget."""
+        if sticky or value is None:
+            self.numbers.pop(index, None)
+        else:
+            self.numbers[index] = value
+
+    def land_vector(self, register: Register, bypassed: bool, value: Number) -> None:
+        """Not followed."""
+
+    def store(self, size: int, address: Number, value: Number) -> None:
+        """Not followed."""
+
+    def read_word(self, address: Number) -> Number:
+        """Not followed."""
+        del address
+
+    def store_part(self, size: int, address: Number, old: Number, value: Number) -> None:
+        """Not followed."""
+
+    def lock(self, condition: Number) -> None:
+        """Not followed."""
+
+    def signal(self, value: Number) -> None:
+        """Not followed."""
+
+
+class _Outputs(dict[Output, Number]):
+    def __missing__(self, output: Output) -> Number:
+        return None
+
+
+class Explorer:
+    """Explores a program from `start`, with the numbers that some registers are known to hold.
+
+    `jumps`: where computed jumps were seen to go, by the address that they leave from. `locks`: whether lock operations
+    are granted at once; else they end what can be translated.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        start: int,
+        stop_at: int,
+        numbers: Mapping[int, int],
+        *,
+        jumps: Mapping[int, Iterable[int]] | None = None,
+        locks: bool = False,
+    ):
+        self.program, self.start, self.stop_at, self.locks = program, start, stop_at, locks
+        self.jumps = {address: tuple(targets) for address, targets in (jumps or {}).items()}
+        every = {k: Entry(k) for k, register in enumerate(storage_registers()) if _is_number(register)}
+        self._calls: dict[Call, set[int]] = defaultdict(set)
+        self._returns: set[Key] = set()
+        self._known: dict[Key, Known] = {}
+        self._waiting: deque[Key] = deque()
+        self._queued: set[Key] = set()
+        self._decoded: dict[int, tuple[Bundle, list[Operation]] | str] = {}
+        self.needed: set[int] = set()
+        """Registers whose number at the start of the run chooses a mode, once the graph is finished."""
+        self.root = self._bundle(start, Pipeline(), 0, None)
+        lr = numbers.get(storage_index()["lr"])
+        if lr is not None:
+            self._calls[Call(start, lr)] = set()
+        self._reach(self.root, Known({**every, **numbers}, [], frozenset([start])))
+
+    def nodes(self) -> dict[Key, Node]:
+        """The finished graph."""
+        while self._waiting:
+            key = self._waiting.popleft()
+            self._queued.discard(key)
+            for edge, known in self._edges(key):
+                self._reach(edge.to, known)
+            if len(self._known) > MOST_NODES:
+                raise XattnError(f"more than {MOST_NODES} states of the pipeline")
+        finished: dict[Key, Node] = {}
+        self.needed.clear()
+        waiting = [self.root]
+        while waiting:  # what was reached only while less was known than is now stays out
+            key = waiting.pop()
+            if key in finished:
+                continue
+            edges = [edge for edge, _ in self._edges(key)]
+            node = finished[key] = Node(key, self._known[key], edges)
+            decoded = self._decoded.get(key.address)
+            if key.kind == "bundle" and decoded is not None and not isinstance(decoded, str):
+                node.bundle, node.operations = decoded
+            waiting += [edge.to for edge in edges]
+        return finished
+
+    def _reach(self, key: Key, known: Known) -> None:
+        before = self._known.get(key)
+        if before is not None:
+            merged = before.merged(known)
+            if merged is None:
+                return
+            known = merged
+        self._known[key] = known
+        if key.kind == "bundle" and key not in self._queued:
+            self._queued.add(key)
+            self._waiting.append(key)
+
+    def return_address(self, address: int) -> int | None:
+        """The address behind the delay slots that follow a bundle."""
+        try:
+            for _ in range(DELAY_SLOTS + 1):
+                address += self.program.bundle(address).size
+        except XattnError:
+            return None
+        return address
+
+    # nodes
+
+    def _bundle(self, address: int, pipeline: Pipeline, delay: int, target: Target, link: int | None = None) -> Key:
+        signature = pipeline.signature()
+        if address == self.stop_at:
+            return Key("exit", address, signature)
+        decoded = self._decode(address)
+        if isinstance(decoded, str):
+            return Key("give up", address, detail=decoded)
+        return Key("bundle", address, signature, delay, target, link)
+
+    def _decode(self, address: int) -> tuple[Bundle, list[Operation]] | str:
+        if address not in self._decoded:
+            try:
+                bundle = self.program.bundle(address)
+                operations = [operation_of(instruction) for instruction in bundle.operations]
+            except XattnError as error:
+                self._decoded[address] = str(error)
+            else:
+                locks = any(operation.effects.lock for operation in operations)
+                self._decoded[address] = "a lock" if locks and not self.locks else (bundle, operations)
+        return self._decoded[address]
+
+    # edges
+
+    def _edges(self, key: Key) -> list[tuple[Edge, Known]]:
+        if key.kind != "bundle":
+            return []
+        known = self._known[key]
+        decoded = self._decode(key.address)
+        assert not isinstance(decoded, str)
+        bundle, operations = decoded
+        carried = known.symbols if key.target not in ("return", "jump") else known.symbols[:-1]
+        pipeline = Pipeline.of(key.signature, carried)
+        domain = KnownNumbers(self, dict(known.numbers), key.address)
+        pipeline.land(domain)
+        flow = pipeline.issue(operations, domain)
+        pipeline.banks[0] = []
+        pipeline.next()
+        self.needed |= domain.needed
+        return _Ways(self, key, bundle, flow, pipeline, domain.numbers, known.functions).all()
+
+    def returns_from(self, functions: frozenset[int]) -> list[tuple[int, frozenset[int]]]:
+        """Where a return from one of these functions can go, and which functions run there."""
+        found: dict[int, set[int]] = defaultdict(set)
+        for call, callers in self._calls.items():
+            if call.function in functions:
+                found[call.link] |= callers
+        return [(link, frozenset(callers)) for link, callers in found.items()]
+
+    def note_return(self, key: Key) -> None:
+        """Explore a node again when its functions are called from elsewhere."""
+        self._returns.add(key)
+
+    def note_call(self, function: int, link: int, callers: frozenset[int]) -> None:
+        """Functions call a function."""
+        known = self._calls[Call(function, link)]
+        if not known or not callers <= known:
+            known |= callers
+            for key in self._returns - self._queued:
+                self._queued.add(key)
+                self._waiting.append(key)
+
+
+class _Ways:
+    """The ways on from one bundle, each with what is known there.
+
+    `when` of the edges: () the only one; ("taken",) and ("straight",) of a conditional branch; ("again",) and
+    ("through",) at a loop's end; ("to", address) of a computed jump. Combinations are tuples in that order.
+    """
+
+    def __init__(
+        self,
+        explorer: Explorer,
+        key: Key,
+        bundle: Bundle,
+        flow: Flow,
+        pipeline: Pipeline,
+        numbers: dict[int, int | Entry],
+        functions: frozenset[int],
+    ):
+        self.explorer, self.key, self.bundle, self.flow = explorer, key, bundle, flow
+        self.pipeline, self.numbers, self.functions = pipeline, numbers, functions
+        self.found: list[tuple[Edge, Known]] = []
+
+    def all(self) -> list[tuple[Edge, Known]]:
+        """Every way on."""
+        flow, key = self.flow, self.key
+        if flow.done:
+            done = Key("exit", key.address, self.pipeline.signature(), detail="done")
+            self._add(done, (), self.numbers)
+            return self.found
+        conditional = flow.branch is not None and flow.branch.effects.branch.condition is not None  # type: ignore[union-attr]
+        if flow.branch is not None:
+            link = self.explorer.return_address(key.address) if flow.link else None
+            self._on(DELAY_SLOTS + 1, self._target(flow), link, ("taken",) if conditional else ())
+        if flow.branch is None or conditional:
+            self._on(key.delay, key.target, key.link, ("straight",) if conditional else ())
+        return self.found
+
+    def _target(self, flow: Flow) -> Target:
+        assert flow.branch is not None and flow.branch.effects.branch is not None
+        if flow.branch.effects.branch.target.data == "lr":
+            return "return"  # also where its address is known: the functions that run behind it are others
+        return flow.target if isinstance(flow.target, int) else "jump"
+
+    def _on(self, delay: int, target: Target, link: int | None, when: tuple[Any, ...]) -> None:
+        if delay == 1:
+            self._jump(target, link, when)
+            return
+        left = max(0, delay - 1)
+        if not left:
+            target = link = None
+        following = self.key.address + self.bundle.size
+        index = storage_index()
+        end, count, start = (self.numbers.get(index[name]) for name in ("LE", "LC", "LS"))
+        if count == 0 or (isinstance(end, int) and end != self.key.address):
+            self._add(self._at(following, left, target, link), when, self.numbers)
+            return
+        through = {**self.numbers}
+        if end == self.key.address:
+            through[index["LC"]] = 0
+        self._add(self._at(following, left, target, link), (*when, "through"), through)
+        around = {k: v for k, v in self.numbers.items() if k != index["LC"]}
+        if isinstance(start, int):
+            self._add(self._at(start, left, target, link), (*when, "again"), around)
+        else:
+            unknown = Key("give up", self.key.address, detail="the start of a hardware loop is not known")
+            self._add(unknown, (*when, "again"), around)
+
+    def _jump(self, target: Target, link: int | None, when: tuple[Any, ...]) -> None:
+        if isinstance(target, int):
+            functions = self.functions
+            if link is not None:
+                self.explorer.note_call(target, link, functions)
+                functions = frozenset([target])
+            self._add(self._at(target, 0, None, None), when, self.numbers, functions)
+            return
+        places: list[tuple[int, frozenset[int]]] = []
+        if target == "return":
+            self.explorer.note_return(self.key)
+            places = self.explorer.returns_from(self.functions)
+        seen = {address for address, _ in places}
+        for address in self.explorer.jumps.get(self.key.address, ()):
+            if address not in seen:
+                functions = self.functions
+                if link is not None:
+                    self.explorer.note_call(address, link, functions)
+                    functions = frozenset([address])
+                places.append((address, functions))
+        for address, functions in places:
+            self._add(self._at(address, 0, None, None), (*when, ("to", address)), self.numbers, functions)
+
+    def _at(self, address: int, delay: int, target: Target, link: int | None) -> Key:
+        return self.explorer._bundle(address, self.pipeline, delay, target, link)
+
+    def _add(
+        self,
+        key: Key,
+        when: tuple[Any, ...],
+        numbers: dict[int, int | Entry],
+        functions: frozenset[int] | None = None,
+    ) -> None:
+        symbols: list[Number] = []
+        if key.kind != "give up":
+            symbols = self.pipeline.symbols()
+            if key.target in ("return", "jump"):
+                symbols.append(None)
+        self.found.append((Edge(key, when), Known(dict(numbers), symbols, functions or self.functions)))
+
+
+def _is_number(register: Register) -> bool:
+    return not register.parts and register.file not in ("w", "am", "qhalf") and register.name != "tile_cntr"
+
+
+@lru_cache(maxsize=8192)
+def selector_leaves(selector: Value) -> tuple[Value, ...]:
+    """The registers that a mode is made of."""
+    return tuple(leaf for leaf in leaves([selector]) if leaf.op in ("operand", "register"))
