@@ -41,6 +41,8 @@ class Stages:
         self._cycles: dict[Value, int] = {}
         self.roots = roots(self.effects)
         self.all = sorted({1, *(self.stage_of(value) for value in [*self.roots, *leaves(self.roots)])})
+        self._landings = {stage: self._landings_of(stage) for stage in self.all}
+        self._needed = {stage: self._needed_after(stage) for stage in self.all}
 
     def cycle(self, value: Value) -> int:
         """The cycle in which everything that a value depends on has been read (0: known beforehand)."""
@@ -64,6 +66,9 @@ class Stages:
 
     def needed_later(self, stage: int) -> list[Value]:
         """Values complete by `stage` that what happens in later stages is made from directly."""
+        return self._needed[stage]
+
+    def _needed_after(self, stage: int) -> list[Value]:
         found: dict[Value, None] = {}
         waiting = [value for value in self.roots if self.cycle(value) > stage]
         store = self.effects.store
@@ -83,11 +88,14 @@ class Stages:
 
     def carried_into(self, stage: int) -> list[Value]:
         """What the stage before this one hands on."""
-        earlier = [s for s in self.all if s < stage]
-        return self.needed_later(earlier[-1]) if earlier else []
+        at = self.all.index(stage)
+        return self._needed[self.all[at - 1]] if at else []
 
     def landings(self, stage: int) -> list[Landing]:
         """The writes whose values are complete in this stage."""
+        return self._landings[stage]
+
+    def _landings_of(self, stage: int) -> list[Landing]:
         found = []
         for write in self.effects.writes:
             if self.stage_of(write.value) == stage:

@@ -46,7 +46,7 @@ def native(value: Value, shapes: list[tuple[int, int]], inputs: list[list[int]],
     writer.do(f"store i{bits} {whole}, ptr %memory, align 64")
     body = "\n".join(writer.lines)
     text = "\n".join([*declared.values(), f"define void @f(ptr %memory) {{\n{body}\nret void\n}}"])
-    loaded = Code(compiled_object(text, chosen, 1), ("f",))
+    loaded = Code(compiled_object(text, chosen), ("f",))
     memory = np.zeros(SPACE * (1 + len(shapes)) + 64, np.uint8)
     start = -memory.ctypes.data % 64
     for k, (numbers, parameter) in enumerate(zip(inputs, parameters, strict=True)):

@@ -237,7 +237,8 @@ class _Emitter:
         machine.known.numbers = dict(node.known.numbers)
         machine.position += 1
         pipeline.land(machine)
-        flow = pipeline.issue(node.operations, machine)
+        assert node.issued is not None
+        flow = pipeline.issue(node.issued, machine)
         if not flow.done:
             machine.arbitrate(pipeline.accesses(), node.key.address)
         pipeline.next()
@@ -384,7 +385,7 @@ def _cells(nodes: Mapping[Key, Node]) -> dict[tuple[str, int, int], list[tuple[i
     """The coarsest cut of the vector buffers in which every access is made of whole cells."""
     places: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for node in nodes.values():
-        for operation in node.operations:
+        for operation in node.issued.operations if node.issued is not None else ():
             for access in operation.accesses.all.values():
                 spot = operation.stages.spots[access.key]
                 if spot.kind not in ("vector", "compound"):

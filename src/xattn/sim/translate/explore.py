@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -24,21 +24,16 @@ from xattn.isa.timing import DELAY_SLOTS
 from xattn.sim.accesses import leaves
 from xattn.sim.program import Program
 from xattn.sim.stages import leaf_key
-from xattn.sim.state import storage_index, storage_registers
+from xattn.sim.state import storage_index
 from xattn.sim.translate.fold import folded, is_foldable
 from xattn.sim.translate.operations import Operation, Output, operation_of
-from xattn.sim.translate.pipeline import Flow, Pipeline
+from xattn.sim.translate.pipeline import Flow, Issued, Pipeline
 
 MOST_NODES = 40_000
 
 
-@dataclass(frozen=True)
-class Entry:
-    """The number that a register held when the run began."""
-
-    index: int
-
-
+Entry = str
+"""The number that a register held when the run began, whatever it was: the register's index, as text."""
 Number = int | Entry | None  # None: not known
 Target = int | str | None  # an address; "return" or "jump": a symbol that stands behind those of the pipeline
 
@@ -74,10 +69,13 @@ class Known:
 
     def merged(self, other: Known) -> Known | None:
         """What is known whichever way was taken; None when that is nothing new."""
-        numbers = {k: v for k, v in self.numbers.items() if other.numbers.get(k) == v}
+        less = not self.numbers.items() <= other.numbers.items()
+        if not less and self.symbols == other.symbols and other.functions <= self.functions:
+            return None
+        numbers = dict(self.numbers.items() & other.numbers.items()) if less else self.numbers
         symbols = [a if a == b else None for a, b in zip(self.symbols, other.symbols, strict=True)]
         functions = self.functions | other.functions
-        if len(numbers) == len(self.numbers) and symbols == self.symbols and functions == self.functions:
+        if not less and symbols == self.symbols and functions == self.functions:
             return None
         return Known(numbers, symbols, functions)
 
@@ -90,7 +88,7 @@ class Node:
     known: Known
     edges: list[Edge]
     bundle: Bundle | None = None
-    operations: list[Operation] = field(default_factory=list)
+    issued: Issued | None = None
 
 
 @dataclass(frozen=True)
@@ -154,13 +152,13 @@ class KnownNumbers:
         known = dict(zip(stages.carried_into(stage), kept, strict=True))
         for selector in operation.selectors:
             for leaf in selector_leaves(selector):
-                if stages.stage_of(leaf) == stage and isinstance(entry := self.leaf(operation, leaf, known), Entry):
-                    self.needed.add(entry.index)
+                if stages.stage_of(leaf) == stage and isinstance(entry := self.leaf(operation, leaf, known), str):
+                    self.needed.add(int(entry))
         if stages.following(stage) is not None:
             for k, value in enumerate(stages.needed_later(stage)):
                 found[Output("kept", k)] = self.number(operation, value, known)
         for k, landing in enumerate(stages.landings(stage)):
-            if landing.spot.kind == "scalar" and not landing.write.sticky:
+            if landing.spot.kind == "scalar" and operation.indices(landing.key)[0] in self.explorer.followed:
                 number = self.number(operation, landing.write.value, known)
                 if isinstance(number, int):
                     number &= (1 << landing.spot.bits) - 1
@@ -173,7 +171,7 @@ class KnownNumbers:
         """Remember or forget."""
         if sticky or value is None:
             self.numbers.pop(index, None)
-        else:
+        elif index in self.explorer.followed:
             self.numbers[index] = value
 
     def land_vector(self, register: Register, bypassed: bool, value: Number) -> None:
@@ -220,23 +218,71 @@ class Explorer:
     ):
         self.program, self.start, self.stop_at, self.locks = program, start, stop_at, locks
         self.jumps = {address: tuple(targets) for address, targets in (jumps or {}).items()}
-        every = {k: Entry(k) for k, register in enumerate(storage_registers()) if _is_number(register)}
+        self._numbers = dict(numbers)
         self._calls: dict[Call, set[int]] = defaultdict(set)
         self._returns: set[Key] = set()
         self._known: dict[Key, Known] = {}
         self._waiting: deque[Key] = deque()
         self._queued: set[Key] = set()
-        self._decoded: dict[int, tuple[Bundle, list[Operation]] | str] = {}
+        self._decoded: dict[int, tuple[Bundle, Issued] | str] = {}
         self.needed: set[int] = set()
         """Registers whose number at the start of the run chooses a mode, once the graph is finished."""
         self.root = self._bundle(start, Pipeline(), 0, None)
-        lr = numbers.get(storage_index()["lr"])
+        self.followed: frozenset[int] = frozenset(map(storage_index().__getitem__, ("LS", "LE", "LC", "lr")))
+        """Scalar registers whose numbers are followed: those that modes and computed jumps are made from."""
+
+    def _begin(self) -> None:
+        for what in (self._calls, self._returns, self._known, self._waiting, self._queued):
+            what.clear()
+        lr = self._numbers.get(storage_index()["lr"])
         if lr is not None:
-            self._calls[Call(start, lr)] = set()
-        self._reach(self.root, Known({**every, **numbers}, [], frozenset([start])))
+            self._calls[Call(self.start, lr)] = set()
+        every = {k: str(k) for k in self.followed}
+        numbers = {**every, **{k: number for k, number in self._numbers.items() if k in self.followed}}
+        self._reach(self.root, Known(numbers, [], frozenset([self.start])))
 
     def nodes(self) -> dict[Key, Node]:
         """The finished graph."""
+        self._sweep()
+        wanted = self._wanted()
+        while True:
+            self.followed |= wanted
+            self._begin()
+            self._follow()
+            wanted = self._wanted()
+            if wanted <= self.followed:
+                return self._finished()
+
+    def _sweep(self) -> None:
+        """Decode what follows the start, as far as it is code, to guess which registers matter."""
+        address = self.start
+        while not isinstance(decoded := self._decode(address), str):
+            address += decoded[0].size
+
+    def _wanted(self) -> frozenset[int]:
+        """The registers that modes and jumps of what was decoded are made from, through other registers too."""
+        operations = [
+            operation
+            for decoded in self._decoded.values()
+            if not isinstance(decoded, str)
+            for operation in decoded[1].operations
+        ]
+        sources: dict[int, set[int]] = defaultdict(set)
+        wanted = set(self.followed)
+        for operation in operations:
+            for value in (*operation.selectors, *([branch.target] if (branch := operation.effects.branch) else [])):
+                wanted |= operation.scalars_of(value)
+            for key, value in operation.numbers:
+                for index in operation.indices(key):
+                    sources[index] |= operation.scalars_of(value)
+        waiting = list(wanted)
+        while waiting:
+            found = sources[waiting.pop()] - wanted
+            wanted |= found
+            waiting += found
+        return frozenset(wanted)
+
+    def _follow(self) -> None:
         while self._waiting:
             key = self._waiting.popleft()
             self._queued.discard(key)
@@ -244,6 +290,8 @@ class Explorer:
                 self._reach(edge.to, known)
             if len(self._known) > MOST_NODES:
                 raise XattnError(f"more than {MOST_NODES} states of the pipeline")
+
+    def _finished(self) -> dict[Key, Node]:
         finished: dict[Key, Node] = {}
         self.needed.clear()
         waiting = [self.root]
@@ -255,7 +303,7 @@ class Explorer:
             node = finished[key] = Node(key, self._known[key], edges)
             decoded = self._decoded.get(key.address)
             if key.kind == "bundle" and decoded is not None and not isinstance(decoded, str):
-                node.bundle, node.operations = decoded
+                node.bundle, node.issued = decoded
             waiting += [edge.to for edge in edges]
         return finished
 
@@ -291,7 +339,7 @@ class Explorer:
             return Key("give up", address, detail=decoded)
         return Key("bundle", address, signature, delay, target, link)
 
-    def _decode(self, address: int) -> tuple[Bundle, list[Operation]] | str:
+    def _decode(self, address: int) -> tuple[Bundle, Issued] | str:
         if address not in self._decoded:
             try:
                 bundle = self.program.bundle(address)
@@ -300,7 +348,7 @@ class Explorer:
                 self._decoded[address] = str(error)
             else:
                 locks = any(operation.effects.lock for operation in operations)
-                self._decoded[address] = "a lock" if locks and not self.locks else (bundle, operations)
+                self._decoded[address] = "a lock" if locks and not self.locks else (bundle, Issued(operations))
         return self._decoded[address]
 
     # edges
@@ -311,12 +359,12 @@ class Explorer:
         known = self._known[key]
         decoded = self._decode(key.address)
         assert not isinstance(decoded, str)
-        bundle, operations = decoded
+        bundle, issued = decoded
         carried = known.symbols if key.target not in ("return", "jump") else known.symbols[:-1]
         pipeline = Pipeline.of(key.signature, carried)
         domain = KnownNumbers(self, dict(known.numbers), key.address)
         pipeline.land(domain)
-        flow = pipeline.issue(operations, domain)
+        flow = pipeline.issue(issued, domain)
         pipeline.banks[0] = []
         pipeline.next()
         self.needed |= domain.needed
@@ -449,10 +497,6 @@ class _Ways:
             if key.target in ("return", "jump"):
                 symbols.append(None)
         self.found.append((Edge(key, when), Known(dict(numbers), symbols, functions or self.functions)))
-
-
-def _is_number(register: Register) -> bool:
-    return not register.parts and register.file not in ("w", "am", "qhalf") and register.name != "tile_cntr"
 
 
 @lru_cache(maxsize=8192)

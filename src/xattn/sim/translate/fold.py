@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from xattn.isa.semantics.lanes import Value
 
@@ -22,6 +23,7 @@ _FOLDED: dict[str, Callable[[int, int], int]] = {
 _LEAVES = ("operand", "register", "immediate", "load", "parameter")
 
 
+@lru_cache(maxsize=65536)
 def is_foldable(value: Value) -> bool:
     """Whether `folded` can give a number for a value, if its leaves are known."""
     if value.lanes != 1 or value.bits > 64 or value.op == "load":

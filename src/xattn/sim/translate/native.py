@@ -60,24 +60,30 @@ def cpu(name: str | None = None) -> Cpu:
 _LOCK = threading.RLock()  # llvmlite's global context is one for all threads
 
 
-def compiled_object(text: str, target: Cpu, level: int) -> bytes:
-    """The object file of a module of IR, optimized at `level` (0 to 3)."""
+def compiled_object(text: str, target: Cpu, *, thorough: bool = True) -> bytes:
+    """The object file of a module of IR. `thorough`: optimized as a whole, which takes longer (see `docs/simulator.md`)."""
     binding = llvm()
     with _LOCK:
         module = binding.parse_assembly(text)
-        machine = _machine(target, level)
-        if level:
-            options = binding.create_pipeline_tuning_options(speed_level=level)
-            options.loop_unrolling = options.slp_vectorization = options.loop_vectorization = False
-            builder = binding.create_pass_builder(machine, options)
-            builder.getModulePassManager().run(module, builder)
+        machine = _machine(target)
+        options = binding.create_pipeline_tuning_options(speed_level=1)
+        options.loop_unrolling = options.slp_vectorization = options.loop_vectorization = False
+        builder = binding.create_pass_builder(machine, options)
+        if thorough:
+            passes = builder.getModulePassManager()
+        else:
+            passes = binding.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            passes.add_sroa_pass()
+            passes.add_aggressive_dce_pass()
+        passes.run(module, builder)
         return bytes(machine.emit_object(module))
 
 
-def _machine(target: Cpu, level: int) -> Any:
+def _machine(target: Cpu) -> Any:
     binding = llvm()
     triple = binding.Target.from_default_triple()
-    return triple.create_target_machine(cpu=target.name, features=target.features, opt=level, reloc="pic", jit=True)
+    return triple.create_target_machine(cpu=target.name, features=target.features, opt=1, reloc="pic", jit=True)
 
 
 @lru_cache(maxsize=1)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 from xattn.isa.codec import Instruction
 from xattn.isa.model import Register
 from xattn.isa.semantics.lanes import Value
 from xattn.isa.semantics.meaning import ADDRESS_BITS
-from xattn.sim.accesses import Accesses, Shape, Spot
+from xattn.sim.accesses import Accesses, Shape, Spot, leaves
 from xattn.sim.expressions import held_as
-from xattn.sim.stages import Landing, Stages, leaf_key
+from xattn.sim.stages import Landing, Stages, leaf_key, place_key
+from xattn.sim.state import storage_index
+from xattn.sim.translate.fold import is_foldable
 from xattn.sim.translate.ir import Writer, vector_type
 from xattn.sim.translate.lanes import LaneCode, UntranslatableError, type_of
 
@@ -42,6 +44,28 @@ class Operation:
         self.stages = stages_of(self.shape)
         self.effects = self.accesses.effects
         self.selectors = selectors(self.shape)
+        self._indices: dict[Any, tuple[int, ...]] = {}
+
+    def indices(self, key: Any) -> tuple[int, ...]:
+        """The numbers of the registers that an access' register is stored in."""
+        if key not in self._indices:
+            self._indices[key] = tuple(storage_index()[part.name] for part in self.register(key).storage)
+        return self._indices[key]
+
+    @cached_property
+    def numbers(self) -> list[tuple[Any, Value]]:
+        """What a known number could be written to, by its key."""
+        writes = [(place_key(write.place), write.value) for write in self.effects.writes]
+        return [(key, value) for key, value in writes if is_foldable(value)]
+
+    def scalars_of(self, value: Value) -> set[int]:
+        """The numbers of the scalar registers that a value is made from."""
+        found: set[int] = set()
+        for leaf in leaves([value]):
+            key = leaf_key(leaf)
+            if key in self.accesses.all and self.stages.spots[key].kind == "scalar":
+                found |= set(self.indices(key))
+        return found
 
     def register(self, key: Any) -> Register:
         """The register that an access names."""
@@ -76,8 +100,7 @@ def selectors(shape: Shape) -> tuple[Value, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One parameter of a stage function: (what, detail): see `StageCode.inputs`."""
 
     what: str  # register, immediate, loaded, kept, return address, counter
@@ -85,8 +108,7 @@ class Input:
     piece: int = 0  # of a register that is read in pieces (two scalars, two vectors)
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """One result of a stage function."""
 
     what: str  # address, store address, store value, landing, kept, target, condition, lock, event

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from xattn.isa.model import Register
 from xattn.sim.accesses import issue_order
-from xattn.sim.state import storage_index
 from xattn.sim.translate.operations import Operation, Output
 
 DEPTH = 16  # bundles that anything can be on its way; the longest latency is 9
@@ -77,6 +76,14 @@ class Flow:
     branch: Operation | None = None
     link: bool = False
     done: bool = False
+
+
+class Issued:
+    """The operations of a bundle in an order in which they can be done. `direct`: each may write at once."""
+
+    def __init__(self, operations: Sequence[Operation]):
+        order, self.direct = issue_order([operation.accesses for operation in operations])
+        self.operations = tuple(operations[k] for k in order)
 
 
 Slot = list[tuple[Event, tuple[Symbol, ...]]]
@@ -150,12 +157,10 @@ class Pipeline:
                 domain.land_vector(event.subject, True, *symbols)
         self.later[0] = []
 
-    def issue(self, operations: Sequence[Operation], domain: Domain) -> Flow:
+    def issue(self, issued: Issued, domain: Domain) -> Flow:
         """A bundle issues."""
-        order, direct = issue_order([operation.accesses for operation in operations])
-        flow = Flow()
-        for k in order:
-            operation = operations[k]
+        flow, direct = Flow(), issued.direct
+        for operation in issued.operations:
             outputs = self._stage(operation, 1, (), domain, direct)
             effects = operation.effects
             if effects.branch:
@@ -225,8 +230,8 @@ class Pipeline:
         for number, landing in enumerate(operation.stages.landings(stage)):
             register, spot, offset = operation.register(landing.key), landing.spot, landing.offset
             if spot.kind in ("scalar", "pair"):
-                for piece, part in enumerate(register.storage):
-                    index, value = storage_index()[part.name], outputs[Output("landing", number, piece)]
+                for piece, index in enumerate(operation.indices(landing.key)):
+                    value = outputs[Output("landing", number, piece)]
                     if offset == 1 and direct:
                         at_once.append((index, landing.write.sticky, value))
                     else:

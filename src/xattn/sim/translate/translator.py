@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Assumed = tuple[tuple[int, int], ...]
 _ARGUMENTS = 5
+THOROUGH_TEXT = 400_000  # characters of IR; longer programs are optimized less, to be ready sooner
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Translation:
 class Translator:
     """Runs the programs of one engine as native code. `target`: LLVM's name of a CPU (default: this machine's)."""
 
-    def __init__(self, engine: Engine, target: str | None = None, level: int = 1):
-        self.engine, self.level = engine, level
+    def __init__(self, engine: Engine, target: str | None = None):
+        self.engine = engine
         self.cpu: Cpu = cpu(target)
         self.why_not = ""
         """Why the last run was left to the interpreter; empty where it was not."""
@@ -135,7 +136,7 @@ class Translator:
                 break
             wanted |= explorer.needed
         module = module_of(explorer, nodes, self.engine.memory.regions, self.cpu.enabled)
-        image = compiled_object(module.text, self.cpu, self.level)
+        image = compiled_object(module.text, self.cpu, thorough=len(module.text) < THOROUGH_TEXT)
         return Translation(module, Code(image, ("run",)), assumed)
 
     # the state, in and out
