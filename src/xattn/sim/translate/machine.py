@@ -222,7 +222,7 @@ class Machine:
         total = self.writer.line(f"add i64 {total}, {stalls}")
         return self.writer.line(f"add i64 {total}, {self.position}")
 
-    # memory: a whole address space lies behind %memory, so an access can be made first and judged later
+    # memory: a whole address space lies behind %memory, so an access can be made first and judged later, at any alignment
 
     def _place(self, address: str) -> str:
         wide = self.writer.line(f"zext {ADDRESS} {address} to i64")
@@ -251,13 +251,13 @@ class Machine:
         self._check(address.name, size)
         type_ = f"i{8 * size}" if size <= 8 else vector_type(size, 8)
         place = self._place(address.name)
-        return Symbol(self.writer.line(f"load {type_}, ptr {place}, align {1 if size < 16 else size}"))
+        return Symbol(self.writer.line(f"load {type_}, ptr {place}, align 1"))
 
     def store(self, size: int, address: Symbol, value: Symbol) -> None:
         """See `Domain`."""
         self._check(address.name, size)
         type_ = f"i{8 * size}" if size <= 8 else vector_type(size, 8)
-        self.writer.do(f"store {type_} {value.name}, ptr {self._place(address.name)}, align {1 if size < 16 else size}")
+        self.writer.do(f"store {type_} {value.name}, ptr {self._place(address.name)}, align 1")
 
     def _word(self, address: str) -> str:
         return self._place(self.writer.line(f"and {ADDRESS} {address}, {(1 << ADDRESS_BITS) - 4}"))
