@@ -185,7 +185,7 @@ class Core:
         if self._translator is None:
             from xattn.sim.translate.translator import Translator
 
-            self._translator = Translator(self._engine)
+            self._translator = Translator(self._engine, (grant,))
         return self._translator
 
     @property

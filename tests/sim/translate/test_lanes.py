@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lane_evaluator import Evaluator, cut, join
 from test_expressions import bits_of, expressions
 
-from xattn.isa.semantics.lanes import Value, by_value, const, matmul, splat, undefined
+from xattn.isa.semantics.lanes import Value, matmul, undefined
 
 pytest.importorskip("llvmlite", reason="NOT CHECKED: the translator needs llvmlite (pip install 'xattn[jit]')")
 

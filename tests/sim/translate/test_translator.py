@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from programs import DATA, core_for
-from test_random_programs import MEMORY_BYTES, Listing, initial, listings, machine_code, scheduled
+from programs import DATA
 from sequential import STORAGE
+from test_random_programs import Listing, initial, listings, machine_code, scheduled
 
 from xattn.sim.core import Core
 

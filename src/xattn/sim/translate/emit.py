@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from xattn.isa.semantics.meaning import ADDRESS_BITS
 from xattn.sim.memory import Region
@@ -116,7 +117,9 @@ class _Emitter:
         for chain in self.chains:
             self._chain(chain, chain[0].key in heads)
         body = "\n".join(self.writer.lines)
-        functions = "\n".join(code.text.replace("#INLINE", self._inlining(code.name, code.cost)) for code in self.functions.all())
+        functions = "\n".join(
+            code.text.replace("#INLINE", self._inlining(code.name, code.cost)) for code in self.functions.all()
+        )
         parameters = ", ".join(
             f"ptr noalias %{name}" for name in ("state", "memory", "blocks.counts", "stalls.counts", "locks.counts")
         )
@@ -158,7 +161,8 @@ class _Emitter:
                     f"%{name}.v = load i64, ptr %{name}.p",
                     f"store i64 %{name}.v, ptr %{name}",
                 ]
-        lines += ["%limit.p = getelementptr i8, ptr %state, i64 " + str(layout.LIMIT), "%limit = load i64, ptr %limit.p"]
+        lines.append(f"%limit.p = getelementptr i8, ptr %state, i64 {layout.LIMIT}")
+        lines.append("%limit = load i64, ptr %limit.p")
         for cell in self.shared.used:
             name = cell.name
             lines += [f"{name} = alloca {cell.type}", f"{name}.p = getelementptr i8, ptr %state, i64 {cell.offset}"]
@@ -175,9 +179,7 @@ class _Emitter:
         return [*lines, f"br label %n{self.numbers[self.explorer.root]}"]
 
     def _leave(self) -> list[str]:
-        lines = []
-        for end, code in (("return", RETURNED), ("stop", STOPPED)):
-            lines += [f"{end}:", "br label %finish" if code == RETURNED else "br label %finish"]
+        lines = ["return:", "br label %finish", "stop:", "br label %finish"]
         lines += ["finish:", f"%code = phi i32 [{RETURNED}, %return], [{STOPPED}, %stop]"]
         lines += ["%f.bad = load i32, ptr %bad", "%f.bundles = load i64, ptr %bundles"]
         lines += ["%f.isbad = icmp ne i32 %f.bad, 0", "%f.over = icmp ugt i64 %f.bundles, %limit"]
@@ -244,9 +246,7 @@ class _Emitter:
         pipeline.next()
         return flow
 
-    def _end(
-        self, chain: list[Node], flow: Flow, pipeline: Pipeline, machine: Machine, target: Symbol | None
-    ) -> None:
+    def _end(self, chain: list[Node], flow: Flow, pipeline: Pipeline, machine: Machine, target: Symbol | None) -> None:
         writer = self.writer
         self._count(chain, machine)
         end = _End(self, chain[-1], flow, pipeline, machine, target)
@@ -398,8 +398,8 @@ def _cells(nodes: Mapping[Key, Node]) -> dict[tuple[str, int, int], list[tuple[i
         cuts = sorted({cut for first, size in extents for cut in (first, first + size)})
         for first, size in extents:
             inside = [cut for cut in cuts if first <= cut <= first + size]
-            found[buffer, first, size] = [(a, b - a) for a, b in zip(inside, inside[1:], strict=False)]
+            found[buffer, first, size] = [(a, b - a) for a, b in pairwise(inside)]
     return found
 
 
-assert ADDRESS == f"i{ADDRESS_BITS}"
+assert f"i{ADDRESS_BITS}" == ADDRESS

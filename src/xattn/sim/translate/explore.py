@@ -53,7 +53,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Edge:
-    """A way from one node to the next. `when`: what chooses it among the edges of a node (see `Explorer.successors`)."""
+    """A way from one node to the next. `when`: what chooses it among the edges of a node (see `_Ways`)."""
 
     to: Key
     when: tuple[Any, ...] = ()
@@ -61,7 +61,7 @@ class Edge:
 
 @dataclass
 class Known:
-    """What is known when a node is reached: numbers of scalar registers and of symbols, functions that may be running."""
+    """What is known when a node is reached: numbers of registers and symbols, and which functions may be running."""
 
     numbers: dict[int, int | Entry]
     symbols: list[Number]
@@ -142,6 +142,7 @@ class KnownNumbers:
     def load(self, size: int, address: Number) -> Number:
         """Not followed."""
         del size, address
+        return None
 
     def outputs(
         self, operation: Operation, stage: int, kept: Sequence[Number], loaded: Sequence[Number]
@@ -183,6 +184,7 @@ class KnownNumbers:
     def read_word(self, address: Number) -> Number:
         """Not followed."""
         del address
+        return None
 
     def store_part(self, size: int, address: Number, old: Number, value: Number) -> None:
         """Not followed."""
@@ -237,8 +239,7 @@ class Explorer:
         lr = self._numbers.get(storage_index()["lr"])
         if lr is not None:
             self._calls[Call(self.start, lr)] = set()
-        every = {k: str(k) for k in self.followed}
-        numbers = {**every, **{k: number for k, number in self._numbers.items() if k in self.followed}}
+        numbers: dict[int, int | Entry] = {k: self._numbers.get(k, str(k)) for k in self.followed}
         self._reach(self.root, Known(numbers, [], frozenset([self.start])))
 
     def nodes(self) -> dict[Key, Node]:

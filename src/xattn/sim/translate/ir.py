@@ -85,7 +85,9 @@ class Writer:
         """Two vectors of elements of `bits` behind each other, and their elements together."""
         longest = max(a_count, b_count)
         a, b = (
-            name if count == longest else self.shuffled(name, vector_type(count, bits), [min(k, count - 1) for k in range(longest)])
+            self.shuffled(name, vector_type(count, bits), [min(k, count - 1) for k in range(longest)])
+            if count < longest
+            else name
             for name, count in ((a, a_count), (b, b_count))
         )
         order = [*range(a_count), *range(longest, longest + b_count)]

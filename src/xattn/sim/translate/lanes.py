@@ -13,7 +13,7 @@ Shifts by the width and more are poison in LLVM and 0 (or the sign) here, so amo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from xattn.errors import XattnError
 from xattn.isa.semantics.lanes import Switch, Value
@@ -185,9 +185,7 @@ class LaneCode:
                 wanted = [k // each for k in range(value.lanes * each)]
                 chooser = self.writer.shuffled(chooser, chooser_type, wanted)
                 chooser_type = vector_type(len(wanted), 1)
-        return self.writer.line(
-            f"select {chooser_type} {chooser}, {type_} {self.name(a)}, {type_} {self.name(b)}"
-        )
+        return self.writer.line(f"select {chooser_type} {chooser}, {type_} {self.name(a)}, {type_} {self.name(b)}")
 
     def _zext(self, value: Value) -> str:
         (inner,) = value.args
@@ -345,7 +343,8 @@ class LaneCode:
         return self._switched[node]
 
     def _pick(self, value: Value) -> str:
-        return self._switch_results(value.args[0])[value.data]
+        number: int = value.data
+        return self._switch_results(value.args[0])[number]
 
 
 def _with_bits(value: Value, bits: int) -> str:
@@ -362,6 +361,3 @@ def _splat_of(type_: str, number: int) -> str:
 
 def _literal(number: int, bits: int) -> str:
     return str(bool(number)).lower() if bits == 1 else str(number)
-
-
-Names = Mapping[Value, str]

@@ -6,7 +6,13 @@ from xattn.isa.model import Register
 from xattn.sim.state import place_of, storage_index
 
 SCALARS = 0  # 8 bytes each
-_SIZES = {("w", False): 24 * 32, ("w", True): 24 * 32, ("am", False): 36 * 32, ("am", True): 36 * 32, ("q", False): 4 * 16}
+_SIZES = {
+    ("w", False): 24 * 32,
+    ("w", True): 24 * 32,
+    ("am", False): 36 * 32,
+    ("am", True): 36 * 32,
+    ("q", False): 4 * 16,
+}
 ALIGNMENT = 64
 
 

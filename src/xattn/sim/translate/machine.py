@@ -192,13 +192,10 @@ class Machine:
                 results[output] = name if single else self.writer.line(f"extractvalue {returned} {name}, {k}")
         return results
 
-    def _argument(
-        self, what: Input, operation: Operation, kept: Sequence[Symbol], loaded: Sequence[Symbol]
-    ) -> str:
-        if what.what == "kept":
-            return kept[what.key].name
-        if what.what == "loaded":
-            return loaded[what.key].name
+    def _argument(self, what: Input, operation: Operation, kept: Sequence[Symbol], loaded: Sequence[Symbol]) -> str:
+        if what.what in ("kept", "loaded"):
+            symbol: Symbol = (kept if what.what == "kept" else loaded)[what.key]
+            return symbol.name
         if what.what == "immediate":
             return str(operation.immediate(what.key))
         if what.what == "return address":
@@ -222,7 +219,7 @@ class Machine:
         total = self.writer.line(f"add i64 {total}, {stalls}")
         return self.writer.line(f"add i64 {total}, {self.position}")
 
-    # memory: a whole address space lies behind %memory, so an access can be made first and judged later, at any alignment
+    # memory: a whole address space lies behind %memory, so any access can be made first and judged later
 
     def _place(self, address: str) -> str:
         wide = self.writer.line(f"zext {ADDRESS} {address} to i64")

@@ -61,7 +61,7 @@ _LOCK = threading.RLock()  # llvmlite's global context is one for all threads
 
 
 def compiled_object(text: str, target: Cpu, *, thorough: bool = True) -> bytes:
-    """The object file of a module of IR. `thorough`: optimized as a whole, which takes longer (see `docs/simulator.md`)."""
+    """The object file of a module of IR. `thorough`: optimized as a whole, which takes longer."""
     binding = llvm()
     with _LOCK:
         module = binding.parse_assembly(text)

@@ -192,9 +192,8 @@ class _StageWriter:
         result.outputs = {output: type_ for output, (_, type_) in names.items()}
         parameters = ", ".join(f"{type_} %a{k}" for k, type_ in enumerate(result.inputs.values()))
         result.cost = len(self.writer.lines)
-        result.text = (
-            f"define internal fastcc {returned} @{result.name}({parameters}) #INLINE {{\n{used}\nret {returned} {last}\n}}\n"
-        )
+        head = f"define internal fastcc {returned} @{result.name}({parameters}) #INLINE"
+        result.text = f"{head} {{\n{used}\nret {returned} {last}\n}}\n"
 
     def _parameters(self) -> dict[Input, str]:
         return {what: f"%a{k}" for k, what in enumerate(self.result.inputs)}
@@ -231,9 +230,7 @@ class _StageWriter:
         size = spot.bits // 8
         if spot.kind == "compound":
             sizes = PIECES[spot.bits]
-            names = [
-                self._input(Input("register", key, k), vector_type(count, 8)) for k, count in enumerate(sizes)
-            ]
+            names = [self._input(Input("register", key, k), vector_type(count, 8)) for k, count in enumerate(sizes)]
             name, size = self.writer.joined(names[0], sizes[0], names[1], sizes[1], 8)
         else:
             name = self._input(Input("register", key), vector_type(size, 8))

@@ -111,7 +111,8 @@ def _dots(code: LaneCode, unsigned: list[str], signed: list[str]) -> str:
     bytes_ = vector_type(4 * REGISTER_LANES, 8)
     for a, b in zip(unsigned, signed, strict=True):
         words = [
-            (bytes_, word if word is MIDDLE else code.writer.line(f"bitcast {type_} {word} to {bytes_}")) for word in (a, b)
+            (bytes_, word if word is MIDDLE else code.writer.line(f"bitcast {type_} {word} to {bytes_}"))
+            for word in (a, b)
         ]
         total = code.writer.line(code.writer.intrinsic(INSTRUCTION, type_, [(type_, total), *words]))
     return total

@@ -6,61 +6,42 @@ bundles than allowed …), the copy is dropped and the interpreter does the whol
 
 from __future__ import annotations
 
-import ctypes
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xattn.errors import XattnError
-from xattn.sim.memory import ADDRESS_SPACE, DEFINED, OUTSIDE, WINDOW
+from xattn.sim.memory import ADDRESS_SPACE, DEFINED, WINDOW
 from xattn.sim.state import storage_index
 from xattn.sim.translate import layout
-from xattn.sim.translate.emit import GAVE_UP, JUMP, RETURNED, STOPPED, Module, module_of
-from xattn.sim.translate.explore import Explorer
-from xattn.sim.translate.native import Code, Cpu, compiled_object, cpu
+from xattn.sim.translate.emit import GAVE_UP, JUMP, RETURNED, STOPPED
+from xattn.sim.translate.native import Cpu, cpu
+from xattn.sim.translate.translation import Source, Translation, translated
 
 if TYPE_CHECKING:
     from xattn.sim.engine import Engine
 
-Assumed = tuple[tuple[int, int], ...]
-_ARGUMENTS = 5
-THOROUGH_TEXT = 400_000  # characters of IR; longer programs are optimized less, to be ready sooner
-
-
-@dataclass(frozen=True)
-class Translation:
-    """Native code of a program from one start, for the numbers that it assumes in some registers."""
-
-    module: Module
-    code: Code
-    assumed: Assumed
-
-    @property
-    def function(self) -> Any:
-        """The code as a function of five addresses."""
-        return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * _ARGUMENTS)(self.code.address("run"))
-
-    def holds(self, scalars: list[int]) -> bool:
-        """Whether what the code assumes is so."""
-        return all(scalars[index] == number for index, number in self.assumed)
+Lock = Callable[[bool, int, int], int]
 
 
 class Translator:
-    """Runs the programs of one engine as native code. `target`: LLVM's name of a CPU (default: this machine's)."""
+    """Runs the programs of one engine as native code.
 
-    def __init__(self, engine: Engine, target: str | None = None):
-        self.engine = engine
+    `granting`: lock functions that grant at once, whatever is asked. `target`: LLVM's name of a CPU.
+    """
+
+    def __init__(self, engine: Engine, granting: Collection[Lock] = (), target: str | None = None):
+        self.engine, self.granting = engine, granting
         self.cpu: Cpu = cpu(target)
         self.why_not = ""
         """Why the last run was left to the interpreter; empty where it was not."""
         self.counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
         """[executed, stalled] of bundles, by address."""
         self._translations: dict[tuple[int, int], list[Translation]] = defaultdict(list)
-        self._jumps: dict[int, set[int]] = defaultdict(set)
+        self._jumps: dict[int, set[int]] = defaultdict(set)  # where computed jumps were seen to go
         self._memory = _aligned(ADDRESS_SPACE + 64)
         self._state = _aligned(layout.STATE_BYTES)
 
@@ -90,7 +71,7 @@ class Translator:
             self._put_state(limit)
             counters = [
                 np.zeros(len(c) + 1, np.uint64)
-                for c in (translation.module.blocks, translation.module.stalls, translation.module.locks)
+                for c in (translation.stored.blocks, translation.stored.stalls, translation.stored.locks)
             ]
             end = translation.function(
                 self._state.ctypes.data, self._memory.ctypes.data, *(c.ctypes.data for c in counters)
@@ -112,32 +93,13 @@ class Translator:
         known = self._translations[start, stop_at]
         found = next((t for t in known if t.holds(scalars)), None)
         if found is None:
-            found = self._made(start, stop_at)
+            engine = self.engine
+            source = Source(
+                engine.program, start, stop_at, engine.memory.regions, engine.lock in self.granting, self.cpu
+            )
+            found = translated(source, scalars, self._jumps)
             known.insert(0, found)
         return found
-
-    def _made(self, start: int, stop_at: int) -> Translation:
-        from xattn.sim.core import grant
-
-        scalars, index = self.engine.scalars, storage_index()
-        wanted = {index["lr"], index["LC"]}
-        while True:
-            assumed = tuple((k, scalars[k]) for k in sorted(wanted))
-            explorer = Explorer(
-                self.engine.program,
-                start,
-                stop_at,
-                dict(assumed),
-                jumps=self._jumps,
-                locks=self.engine.lock is grant,
-            )
-            nodes = explorer.nodes()
-            if explorer.needed <= wanted:
-                break
-            wanted |= explorer.needed
-        module = module_of(explorer, nodes, self.engine.memory.regions, self.cpu.enabled)
-        image = compiled_object(module.text, self.cpu, thorough=len(module.text) < THOROUGH_TEXT)
-        return Translation(module, Code(image, ("run",)), assumed)
 
     # the state, in and out
 
@@ -172,10 +134,10 @@ class Translator:
             if array is not None:
                 array[:] = self._memory[window * WINDOW : (window + 1) * WINDOW]
         blocks, stalls, locks = (c.tolist() for c in counters)
-        for addresses, times in zip(translation.module.blocks, blocks, strict=False):
+        for addresses, times in zip(translation.stored.blocks, blocks, strict=False):
             for address in addresses:
                 self.counts[address][0] += times
-        for addresses, amounts in ((translation.module.stalls, stalls), (translation.module.locks, locks)):
+        for addresses, amounts in ((translation.stored.stalls, stalls), (translation.stored.locks, locks)):
             for address, amount in zip(addresses, amounts, strict=False):
                 self.counts[address][1] += amount
         engine.account(int(self._number(layout.BUNDLES)), sum(stalls), sum(locks), stopped)
@@ -189,13 +151,9 @@ class Translator:
         self.engine.registers.undefined = 0
         for region in memory.regions:
             memory.map[region.base : region.end] = bytes([DEFINED]) * region.size
-        assert OUTSIDE != DEFINED
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:
     whole = np.zeros(size + layout.ALIGNMENT, np.uint8)
     start = -whole.ctypes.data % layout.ALIGNMENT
     return whole[start : start + size]
-
-
-Jumps = Mapping[int, Iterable[int]]
