@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,15 @@ class FileCache:
                 os.unlink(name)
             raise
         self._prune(keep=self.path(key))
+
+    def kept(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """The entry, made where there is none; where it cannot be stored, it is made again the next time."""
+        found = self.read(key)
+        if found is None:
+            found = make()
+            with contextlib.suppress(OSError):
+                self.write(key, found)
+        return found
 
     def _prune(self, keep: Path) -> None:
         """Drop what is too much, and what a killed process left half-written."""

@@ -21,6 +21,7 @@ from xattn.sim.translate.explore import Edge, Explorer, Key, KnownNumbers, Node
 from xattn.sim.translate.ir import Writer, vector_type
 from xattn.sim.translate.lanes import UntranslatableError, type_of
 from xattn.sim.translate.machine import ADDRESS, Cell, Machine, Shared, Symbol
+from xattn.sim.translate.modes import Choice
 from xattn.sim.translate.operations import Functions
 from xattn.sim.translate.pipeline import DEPTH, Event, Flow, Pipeline
 
@@ -31,12 +32,13 @@ INLINE_COST = 12_000  # lines of IR that inlining one function everywhere may gi
 
 @dataclass(frozen=True)
 class Module:
-    """A module's text, and what its counters count: bundles' addresses by block; by stalls counter; by lock counter."""
+    """A module's text; addresses of bundles by block, stalls counter and lock counter; what is chosen at run time."""
 
     text: str
     blocks: list[list[int]]
     stalls: list[int]
     locks: list[int]
+    choices: list[Choice]
 
 
 def module_of(
@@ -134,7 +136,7 @@ class _Emitter:
                 "}",
             ]
         )
-        return Module(text, self.blocks, self.shared.stalls, self.shared.locks)
+        return Module(text, self.blocks, self.shared.stalls, self.shared.locks, list(self.functions.choices))
 
     def _inlining(self, name: str, cost: int) -> str:
         calls = sum(f"@{name}(" in line for line in self.writer.lines) if cost > 20 else 0

@@ -31,8 +31,9 @@ def _buffers() -> tuple[dict[tuple[str, bool], int], int]:
 
 BUFFERS, _END = _buffers()
 """First byte of the vector registers ("w"), accumulators ("am") and masks ("q"), and of copies for bypassed reads."""
-LIMIT, BASE_CYCLE, BUNDLES, ADDRESS, TARGET, EVENTS = (_END + 8 * k for k in range(6))
-"""Most bundles; cycles before the run; bundles of the run; where and where to code gave up; events so far."""
+LIMIT, BASE_CYCLE, BUNDLES, ADDRESS, TARGET, EVENTS, RESOLVER, TABLE = (_END + 8 * k for k in range(8))
+"""Most bundles; cycles before the run; bundles of the run; where and where to code gave up; events so far;
+what it asks for the function of a mode, and the functions that are there (see `modes`)."""
 EVENT_LIST = _END + 64
 MOST_EVENTS = 4096
 STATE_BYTES = EVENT_LIST + 16 * MOST_EVENTS

@@ -200,6 +200,8 @@ class Machine:
             return str(operation.immediate(what.key))
         if what.what == "return address":
             return str(self.known.explorer.return_address(self.known.address))
+        if what.what in ("state", "bad"):
+            return f"%{what.what}"
         if what.what == "counter":
             return self.cycle()
         register, spot = operation.register(what.key), operation.stages.spots[what.key]

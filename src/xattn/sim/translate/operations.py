@@ -22,7 +22,8 @@ from xattn.sim.stages import Landing, Stages, leaf_key, place_key
 from xattn.sim.state import storage_index
 from xattn.sim.translate.fold import is_foldable
 from xattn.sim.translate.ir import Writer, vector_type
-from xattn.sim.translate.lanes import LaneCode, UntranslatableError, type_of
+from xattn.sim.translate.lanes import LaneCode, type_of
+from xattn.sim.translate.modes import Choice, choices_of, looked_up
 
 Modes = tuple["int | None", ...]
 """The numbers of an operation's selectors, None where one is not known beforehand."""
@@ -43,7 +44,7 @@ class Operation:
         self.shape = self.accesses.shape
         self.stages = stages_of(self.shape)
         self.effects = self.accesses.effects
-        self.selectors = selectors(self.shape)
+        self.selectors = tuple(node.args[0] for node in choices_of(self.shape.opcode))
         self._indices: dict[Any, tuple[int, ...]] = {}
 
     def indices(self, key: Any) -> tuple[int, ...]:
@@ -84,26 +85,10 @@ def operation_of(instruction: Instruction) -> Operation:
     return Operation(instruction)
 
 
-@lru_cache(maxsize=8192)
-def selectors(shape: Shape) -> tuple[Value, ...]:
-    """The numbers that a shape's expressions are chosen by."""
-    found: dict[Value, None] = {}
-    seen: set[Value] = set()
-    waiting = list(stages_of(shape).roots)
-    while waiting:
-        value = waiting.pop()
-        if value not in seen:
-            seen.add(value)
-            waiting.extend(value.args)
-            if value.op == "switch":
-                found[value.args[0]] = None
-    return tuple(found)
-
-
 class Input(NamedTuple):
     """One parameter of a stage function: (what, detail): see `StageCode.inputs`."""
 
-    what: str  # register, immediate, loaded, kept, return address, counter
+    what: str  # register, immediate, loaded, kept, return address, counter; state, bad: places in memory
     key: Any
     piece: int = 0  # of a register that is read in pieces (two scalars, two vectors)
 
@@ -137,6 +122,8 @@ class Functions:
     def __init__(self, features: frozenset[str] = frozenset()):
         self.features = features
         self.intrinsics: dict[str, str] = {}
+        self.choices: dict[Choice, int] = {}
+        """What is chosen from only when the code runs, with its number."""
         self._codes: dict[tuple[Any, ...], StageCode] = {}
 
     def code(self, shape: Shape, stage: int, addresses: bool, modes: Modes) -> StageCode:
@@ -155,7 +142,7 @@ class Functions:
 class _StageWriter:
     def __init__(self, functions: Functions, shape: Shape, stage: int, modes: Modes, name: str):
         self.stages = stages_of(shape)
-        self.shape, self.stage, self.modes = shape, stage, modes
+        self.functions, self.stage, self.modes = functions, stage, modes
         self.result = StageCode(name)
         self.writer = Writer(functions.intrinsics, functions.features)
         self.code = LaneCode(self.writer, self._leaf, self._switch)
@@ -248,10 +235,15 @@ class _StageWriter:
     # switches
 
     def _switch(self, code: LaneCode, node: Value) -> Sequence[str]:
-        number = self.modes[selectors(self.shape).index(node.args[0])]
-        if number is None:
-            raise UntranslatableError(f"{self.stages.opcode.mnemonic}: its mode is not known beforehand")
-        return code.case(node.data, number, [code.name(value) for value in node.args[1:]])
+        opcode = self.stages.opcode.name
+        position = choices_of(opcode).index(node)
+        number = self.modes[position]
+        if number is not None:
+            return code.case(node.data, number, [code.name(value) for value in node.args[1:]])
+        choices = self.functions.choices
+        chosen = choices.setdefault((opcode, position), len(choices))
+        state, bad = (self._input(Input(what, None), "ptr") for what in ("state", "bad"))
+        return looked_up(code, node, chosen, state, bad)
 
     # results
 

@@ -26,6 +26,7 @@ from xattn.sim.program import Program
 from xattn.sim.state import storage_index
 from xattn.sim.translate.emit import module_of
 from xattn.sim.translate.explore import Explorer
+from xattn.sim.translate.modes import Modes
 from xattn.sim.translate.native import Code, Cpu, compiled_object
 
 LARGEST = 256 << 20  # bytes of translations that are kept; the oldest go first
@@ -34,11 +35,12 @@ PARAMETERS = 5
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """Machine code for this CPU, and what its counters count (see `emit.Module`)."""
+    """Machine code for this CPU, what its counters count and what it chooses from (see `emit.Module`)."""
 
     blocks: list[list[int]]
     stalls: list[int]
     locks: list[int]
+    choices: list[tuple[str, int]]
     image: bytes
 
 
@@ -55,6 +57,7 @@ class Translation:
 
     stored: Stored
     code: Code
+    modes: Modes
     assumed: tuple[tuple[int, int], ...]
 
     @cached_property
@@ -102,7 +105,7 @@ def translated(source: Source, scalars: Sequence[int], jumps: Mapping[int, Itera
         learned = Hints([index for index, _ in assumed], places)
         if learned != hints:
             _write(files, source.key, learned)
-    return Translation(stored, Code(stored.image, ("run",)), assumed)
+    return Translation(stored, Code(stored.image, ("run",)), Modes(stored.choices, source.cpu, files), assumed)
 
 
 def _made(
@@ -119,7 +122,7 @@ def _made(
         wanted |= explorer.needed
     module = module_of(explorer, nodes, source.regions, source.cpu.enabled)
     image = compiled_object(module.text, source.cpu, thorough=len(module.text) <= THOROUGH_TEXT)
-    return Stored(module.blocks, module.stalls, module.locks, image), assumed
+    return Stored(module.blocks, module.stalls, module.locks, module.choices, image), assumed
 
 
 def _assumed(wanted: Iterable[int], scalars: Sequence[int]) -> tuple[tuple[int, int], ...]:

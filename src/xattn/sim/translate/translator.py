@@ -18,6 +18,7 @@ from xattn.sim.memory import ADDRESS_SPACE, DEFINED, WINDOW
 from xattn.sim.state import storage_index
 from xattn.sim.translate import layout
 from xattn.sim.translate.emit import GAVE_UP, JUMP, RETURNED, STOPPED
+from xattn.sim.translate.modes import Modes
 from xattn.sim.translate.native import Cpu, cpu
 from xattn.sim.translate.translation import Source, Translation, translated
 
@@ -68,7 +69,7 @@ class Translator:
             return False
         while True:
             translation = self.translation(start, stop_at)
-            self._put_state(limit)
+            self._put_state(limit, translation.modes)
             counters = [
                 np.zeros(len(c) + 1, np.uint64)
                 for c in (translation.stored.blocks, translation.stored.stalls, translation.stored.locks)
@@ -110,14 +111,20 @@ class Translator:
         count = len(storage_index())
         return self._state[layout.SCALARS : layout.SCALARS + 8 * count].view(np.uint64)
 
-    def _put_state(self, limit: int) -> None:
+    def _put_state(self, limit: int, modes: Modes) -> None:
         engine, state = self.engine, self._state
         count = len(storage_index())
         self._scalars()[:] = engine.scalars[:count]
         for (name, bypassed), offset in layout.BUFFERS.items():
             data = engine.registers.buffer(name, bypassed)
             state[offset : offset + len(data)] = data
-        for offset, number in ((layout.LIMIT, limit), (layout.BASE_CYCLE, engine.cycle), (layout.EVENTS, 0)):
+        for offset, number in (
+            (layout.LIMIT, limit),
+            (layout.BASE_CYCLE, engine.cycle),
+            (layout.EVENTS, 0),
+            (layout.RESOLVER, modes.resolver),
+            (layout.TABLE, modes.table.ctypes.data),
+        ):
             state[offset : offset + 8].view(np.uint64)[0] = number
         for window, array in enumerate(engine.memory.arrays):
             if array is not None:
