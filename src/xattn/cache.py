@@ -10,10 +10,11 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from xattn.files import write_whole
 
 CACHE_VARIABLE = "XATTN_CACHE"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -60,15 +61,7 @@ class FileCache:
         OSError if the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(hashlib.sha256(contents).digest() + contents)
-            os.replace(name, self.path(key))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+        write_whole(self.path(key), hashlib.sha256(contents).digest() + contents)
         self._prune(keep=self.path(key))
 
     def kept(self, key: str, make: Callable[[], bytes]) -> bytes:
@@ -83,7 +76,7 @@ class FileCache:
     def _prune(self, keep: Path) -> None:
         """Drop what is too much, and what a killed process left half-written."""
         with contextlib.suppress(OSError):  # another process may prune at the same time
-            found = [*self.folder.glob(f"*{self.suffix}"), *self.folder.glob("*.part")]
+            found = [path for path in self.folder.iterdir() if self.suffix in path.name]  # half-written ones too
             entries = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in found)
             total = sum(size for _, size, _ in entries)
             for _, size, path in entries:

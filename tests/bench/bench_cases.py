@@ -9,6 +9,7 @@ import numpy as np
 
 from xattn.devices import Host, RunResult
 from xattn.kernels.registry import KernelSpec
+from xattn.numerics.sound import SoundState
 
 LADDER = ("baseline", "tiled", "vectorized")
 
@@ -40,8 +41,10 @@ class ScriptedKernel:
     model: object
     runs: int = 0
 
-    def run(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, shift: int) -> RunResult:
-        output = self.model.run(q, k, v, shift).output
+    def run(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, shift: int, before: SoundState | None = None
+    ) -> RunResult:
+        output = self.model.run(q, k, v, shift, before).output
         output = self.device.twist(self.spec.name, self.runs, output.copy())
         self.device.ran.append(self.spec.name)
         self.runs += 1

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.bench import _progress as progress_bar
-from xattn.cli.bench import _require_writable as require_writable
-from xattn.cli.bench import _shape as shape_of
-from xattn.cli.files import write_bytes
+from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def prove(
 
     if not 0 < time_limit <= 86400:
         raise InputError(f"--time-limit {time_limit:g}: expected seconds, more than 0 and at most 86400")
-    tokens, width = shape_of(shape)
+    tokens, width = tile_shape(shape)
     if json is not None:
         require_writable(json)
     with progress_bar(f"compiling {kernel}") as steps:
@@ -95,14 +93,15 @@ def _show(proofs: list[LoopProof], kept: Kept | None, title: str, console: Conso
 
 def _verdict(proof: LoopProof) -> str:
     if not proof.best.is_improved:
-        return proof.best.verdict
+        return proof.best.verdict + ("; its schedule is on file" if proof.is_known else "")
     note = "" if proof.is_shorter else " (no gain at so few trips)"
     return f"{proof.best.verdict}; {proof.best_cycles} cycles{note}"
 
 
 def _show_kept(kept: Kept, console: Console) -> None:
     count = len(kept.entries)
-    console.print(f"kept {count} schedule{'' if count == 1 else 's'} in {kept.path}", soft_wrap=True, highlight=False)
+    text = f"kept {count} schedule{'' if count == 1 else 's'} in {kept.path}" if count else "no schedules to keep"
+    console.print(text, soft_wrap=True, highlight=False)
     for entry in kept.refused:
         console.print(
             f"{entry.loop}: II {entry.interval} is not kept: the compiler cannot use it (registers run out with it)",
@@ -120,6 +119,7 @@ def _as_json(kernel: str, tokens: int, width: int, proofs: list[LoopProof], kept
             "section": proof.section,
             "line": proof.line,
             "trips": proof.trips,
+            "on_file": proof.is_known,
             "interval": proof.best.known.interval,
             "resource_minimum": proof.resource_minimum,
             "recurrence_minimum": proof.recurrence_minimum,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
+import io
 from pathlib import Path
 
 import numpy as np
 
 from xattn.cache import cache_folder
+from xattn.files import write_whole
 from xattn.whisper.tensors import Float32
 
 _LARGEST = 1 << 30  # bytes of activations that are kept; the oldest go first
@@ -39,15 +39,9 @@ class ActivationCache:
         OSError if the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, q=entry[0], k=entry[1], v=entry[2])
-            os.replace(name, self._path(key))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+        archive = io.BytesIO()
+        np.savez(archive, q=entry[0], k=entry[1], v=entry[2])
+        write_whole(self._path(key), archive.getvalue())
         self._prune(keep=self._path(key))
 
     def _path(self, key: str) -> Path:

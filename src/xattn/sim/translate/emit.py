@@ -17,8 +17,9 @@ from xattn.isa.semantics.meaning import ADDRESS_BITS
 from xattn.sim.memory import Region
 from xattn.sim.state import storage_index, storage_registers
 from xattn.sim.translate import layout
-from xattn.sim.translate.explore import Edge, Explorer, Key, KnownNumbers, Node
+from xattn.sim.translate.explore import Edge, Explorer, Key, Node
 from xattn.sim.translate.ir import Writer, vector_type
+from xattn.sim.translate.known import KnownNumbers
 from xattn.sim.translate.lanes import UntranslatableError, type_of
 from xattn.sim.translate.machine import ADDRESS, Cell, Machine, Shared, Symbol
 from xattn.sim.translate.modes import Choice

@@ -12,8 +12,8 @@ from xattn.sim.access import ALIGNMENT
 from xattn.sim.memory import WIDE, WINDOW, Region
 from xattn.sim.state import storage_index, storage_registers
 from xattn.sim.translate import layout
-from xattn.sim.translate.explore import KnownNumbers, Number
 from xattn.sim.translate.ir import Writer, vector_type
+from xattn.sim.translate.known import KnownNumbers, Number
 from xattn.sim.translate.operations import Functions, Input, Operation, Output, StageCode
 
 ADDRESS = f"i{ADDRESS_BITS}"
@@ -199,7 +199,7 @@ class Machine:
         if what.what == "immediate":
             return str(operation.immediate(what.key))
         if what.what == "return address":
-            return str(self.known.explorer.return_address(self.known.address))
+            return str(self.known.follows.return_address(self.known.address))
         if what.what in ("state", "bad"):
             return f"%{what.what}"
         if what.what == "counter":
