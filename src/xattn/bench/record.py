@@ -56,6 +56,8 @@ class KernelRecord(msgspec.Struct, kw_only=True):
     stalls: int | None
     program_bytes: int
     runs: int
+    engines: list[str]
+    """What did each run, on a device that has several: "interpreter" (all findings) or "translator" (native code)."""
     faults: list[str]
     """Why the kernel is not exact, or failed."""
     warnings: list[str]
@@ -102,6 +104,8 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     kernels: list[KernelRecord]
     recorded: list[RecordedRecord]
     amdahl: AmdahlRecord | None
+    notes: list[str]
+    """What was slower than it could have been, and why."""
 
     @property
     def passed(self) -> bool:

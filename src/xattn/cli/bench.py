@@ -47,6 +47,9 @@ def bench(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of the synthetic activations (default 0).")
     ] = None,
+    simulator: Annotated[
+        bool, typer.Option("--simulator", help="Measure how fast the simulator is instead, on both of its engines.")
+    ] = False,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help='Write the result as JSON; "-" is standard output.')
     ] = None,
@@ -67,6 +70,9 @@ def bench(
     names = tuple(kernel or ())
     if json is not None:
         require_writable(json)
+    if simulator:
+        _bench_simulator(json)
+        return
     with progress_bar("compiling the kernels") as steps:
         chosen_kernels(names, tokens, width)
         activations = _activations(layer, head, audio, weights, synthetic, seed, steps)
@@ -85,6 +91,17 @@ def bench(
         write_bytes(json, as_json(record))
     if not record.passed:
         raise typer.Exit(1)
+
+
+def _bench_simulator(json: str | None) -> None:
+    from xattn.bench.simulator_speed import as_json, lines, measure_simulator
+
+    with progress_bar("preparing the programs") as steps:
+        record = measure_simulator(steps)
+    for line in lines(record):
+        typer.echo(line, err=json == "-")
+    if json is not None:
+        write_bytes(json, as_json(record))
 
 
 def _activations(

@@ -177,6 +177,11 @@ class Core:
         return Result(cycles, bundles, banks, locks, value, core.stopped, used, self.findings)
 
     @property
+    def is_traced(self) -> bool:
+        """Whether something is called before every bundle."""
+        return self._engine.trace is not None
+
+    @property
     def translator(self) -> Translator:
         """What runs programs as native code; its `why_not` says why the last run was left to the interpreter.
 

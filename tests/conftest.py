@@ -1,0 +1,17 @@
+"""What all tests share: caches that belong to this session alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _caches_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "xattn-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XATTN_CACHE", str(folder))
+        yield
