@@ -15,14 +15,13 @@ import typer
 
 from xattn.cli.files import integer, read_bytes
 from xattn.errors import InputError
+from xattn.isa.elf import STACK_SYMBOL
 
 if TYPE_CHECKING:
     from xattn.isa.elf import ElfImage
     from xattn.sim.core import Core, Result
     from xattn.sim.engine import Trace
     from xattn.sim.findings import Kind, Severity
-
-STACK_SYMBOL = "_sp_start_value_DM_stack"  # where the linker scripts of mlir-aie put the start of the stack
 
 
 class EngineChoice(str, Enum):
