@@ -57,7 +57,7 @@ def test_without_llvmlite_only_the_interpreter_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("xattn.sim.core.find_spec", lambda _: None)
-    monkeypatch.setattr(simulator_speed, "bundles_per_second", lambda program, engine, seconds: 7.0)  # noqa: ARG005
+    monkeypatch.setattr(simulator_speed, "bundles_per_second", lambda *_: (7.0, (1, None)))
     assert main(["bench", "--simulator", "--json", "-"]) == 0
     captured = capsys.readouterr()
     found = json.loads(captured.out)["simulator"]
@@ -80,7 +80,7 @@ def test_both_engines_do_the_same_programs() -> None:
 @pytest.mark.usefixtures("llvmlite")
 def test_the_translator_is_much_faster() -> None:
     """A bound that a busy machine keeps too; `xattn bench --simulator` says what a quiet one does."""
-    rates = {engine: bundles_per_second(MacProgram(), engine, 0.02) for engine in ("interpreter", "translator")}
+    rates = {engine: bundles_per_second(MacProgram(), engine, 0.02)[0] for engine in ("interpreter", "translator")}
     assert rates["translator"] > 50 * rates["interpreter"]
 
 
@@ -93,15 +93,9 @@ def test_a_program_that_is_left_to_the_interpreter_is_no_measurement(monkeypatch
 
 @pytest.mark.usefixtures("llvmlite")
 def test_engines_that_disagree_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = MacProgram.prepared
-
-    def wrong(self: MacProgram, engine: str):
-        run = prepared(self, engine)
-        return lambda rounds: (run(rounds)[0] + (engine == "translator"), None)
-
-    monkeypatch.setattr(MacProgram, "prepared", wrong)
-    with pytest.raises(XattnError, match="disagree"):
-        bundles_per_second(MacProgram(), "translator", 0.01)
+    monkeypatch.setattr(simulator_speed, "bundles_per_second", lambda _, engine, __: (7.0, (1, engine)))
+    with pytest.raises(XattnError, match="disagree on the program scalar"):
+        measure_simulator()
 
 
 @pytest.mark.usefixtures("llvmlite")

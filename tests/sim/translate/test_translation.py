@@ -193,3 +193,27 @@ def test_threads_run_at_the_same_time_and_do_not_meet() -> None:
     for seed in range(4):
         work(seed)
     assert sorted(results) == apart and len({data for _, data in apart}) == 4
+
+
+@pytest.mark.usefixtures("folder")
+def test_python_goes_on_while_native_code_runs() -> None:
+    """Other threads get the interpreter lock during a run; how far two runs scale is for a quiet machine to say."""
+    loop = "again:\nmul r1, r1, r2\nadd r20, r20, #-1\nadd r1, r1, r20\njnz r20, #again\nnop*5"
+    mine, _ = core_for(f"movxm r20, #100000000\n.align 16\n{loop}", {"r1": 3, "r2": 5}, engine="translator")
+    mine.translator.translation(0, 0xFFFF0)
+    times: list[float] = []
+
+    def work() -> None:
+        start = time.perf_counter()
+        assert mine.run(0, max_cycles=1 << 40).engine == "translator"
+        times.extend((start, time.perf_counter()))
+
+    thread, ticks = threading.Thread(target=work), []
+    thread.start()
+    while thread.is_alive():
+        ticks.append(time.perf_counter())
+        time.sleep(0.001)
+    start, end = times
+    quarter = (end - start) / 4
+    assert quarter > 0.02, "too short to see anything"
+    assert any(start + quarter < tick < end - quarter for tick in ticks)
