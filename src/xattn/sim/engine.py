@@ -169,6 +169,14 @@ class Engine:
                 f"still running after {limit} cycles, at {entry.address:#x}: an endless loop, or allow more cycles"
             )
 
+    def account(self, bundles: int, bank_stalls: int, lock_stalls: int, stopped: bool) -> None:
+        """Take over the time of a run that was done elsewhere."""
+        self._limit = self.now + bundles
+        self._ticks = iter(())
+        self.bank_stalls += bank_stalls
+        self.lock_stalls += lock_stalls
+        self.stopped = stopped
+
     def fetch(self, address: int, stop_at: int) -> Entry | None:
         """The bundle at an address, ready to run; None at the address where the run ends."""
         if address == stop_at:
