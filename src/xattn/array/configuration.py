@@ -125,17 +125,22 @@ def _state(configuration: Configuration) -> Iterator[Command]:
             yield _lock(LockValue(core.tile, lock, 0))
     for value in configuration.locks:
         yield _lock(value)
-    for placed in configuration.bds:
-        kind = placed.tile.kind
-        start = tile_address(*placed.tile, bd_offset(kind, placed.number))
-        yield DmaWrite(start, pack_words(encode_bd(kind, placed.bd)))
-    for start_of in configuration.starts:
-        yield from _start(start_of)
+    for place in dict.fromkeys(item.tile for item in (*configuration.bds, *configuration.starts)):
+        yield from (_bd(placed) for placed in configuration.bds if placed.tile == place)
+        for start in configuration.starts:
+            if start.tile == place:
+                yield from _start(start)
     for route in configuration.routes:
         yield from _circuit(route) if isinstance(route, Circuit) else _token_route(route)
     for port in configuration.shim_ports:
         name = "Mux_Config" if port.to_array else "Demux_Config"
         yield _bits(port.tile, name, port.port, 1)
+
+
+def _bd(placed: PlacedBd) -> Command:
+    kind = placed.tile.kind
+    start = tile_address(*placed.tile, bd_offset(kind, placed.number))
+    return DmaWrite(start, pack_words(encode_bd(kind, placed.bd)))
 
 
 def _start(start: ChannelStart) -> Iterator[Command]:
