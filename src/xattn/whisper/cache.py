@@ -6,13 +6,14 @@ The folder is $XATTN_CACHE, else the system's place for caches. It can be delete
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from xattn.files import write_whole
 from xattn.whisper.tensors import Float32
 
 CACHE_VARIABLE = "XATTN_CACHE"
@@ -57,15 +58,9 @@ class ActivationCache:
         OSError if the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, q=entry[0], k=entry[1], v=entry[2])
-            os.replace(name, self._path(key))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+        archive = io.BytesIO()
+        np.savez(archive, q=entry[0], k=entry[1], v=entry[2])
+        write_whole(self._path(key), archive.getvalue())
         self._prune(keep=self._path(key))
 
     def _path(self, key: str) -> Path:
