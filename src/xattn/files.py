@@ -1,11 +1,14 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and the folder for what can be made again."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+CACHE_VARIABLE = "XATTN_CACHE"
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -24,3 +27,17 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def cache_folder() -> Path:
+    """The user's folder for xattn's caches; it need not exist yet."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "xattn"

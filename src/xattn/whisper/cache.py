@@ -7,33 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from xattn.files import write_whole
+from xattn.files import cache_folder, write_whole
 from xattn.whisper.tensors import Float32
 
-CACHE_VARIABLE = "XATTN_CACHE"
 _LARGEST = 1 << 30  # bytes of activations that are kept; the oldest go first
 
 QKV = tuple[Float32, Float32, Float32]
-
-
-def cache_folder() -> Path:
-    """The user's folder for xattn's caches; it need not exist yet."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "xattn"
 
 
 class ActivationCache:
