@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from xattn.cli.files import read_bytes
-from xattn.errors import FileFormatError, InputError
+from xattn.errors import FileFormatError, InputError, XattnError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,7 +37,7 @@ def diff(
     for files that cannot be read or compared.
     """
     data = read_bytes(first), read_bytes(second)
-    a, b = _read(data[0], first), _read(data[1], second)
+    a, b = read_facts(data[0], first), read_facts(data[1], second)
     if a.kind != b.kind:
         raise InputError(f"{first} is of kind {a.kind}, {second} of kind {b.kind}: give two files of one kind")
     changes = [
@@ -71,7 +71,8 @@ def _text(kind: str, identical: bool, changes: list[tuple[str, str | None, str |
     return "\n".join(lines) + "\n"
 
 
-def _read(data: bytes, name: str) -> Read:
+def read_facts(data: bytes, name: str) -> Read:
+    """What a file says. FileFormatError for what is no file of a build."""
     from xattn.array.description import file_kind
     from xattn.array.facts import facts_of
     from xattn.isa.elf import is_elf, read_elf
@@ -91,7 +92,7 @@ def _assembly(address: int, code: bytes) -> list[str]:
 
     try:
         return disassemble(code, address, compact=True).splitlines()
-    except InputError as error:
+    except XattnError as error:
         return [f"code at {address:#x} cannot be decoded: {error}"]
 
 

@@ -36,34 +36,39 @@ def inspect(
 
     Files of any tool are read; a damaged one is refused with the place where it breaks.
     """
+    for line in explain(read_bytes(file), file, writes=writes, as_json=json):
+        typer.echo(line)
+
+
+def explain(data: bytes, file: str, *, writes: bool = False, as_json: bool = False) -> list[str]:
+    """The lines that explain the contents of `file` ("-" is standard input). FileFormatError for other files."""
+    from xattn.isa.elf import is_elf, read_elf
+    from xattn.isa.elf_description import describe_elf
+
+    name = "standard input" if file == "-" else file
+    if is_elf(data):
+        found = describe_elf(read_elf(data, name))
+        return _as_json(found) if as_json else list(_elf_lines(found))
+    try:
+        return _explain_build_file(data, Path(file).parent, writes, as_json)
+    except FileFormatError as error:
+        raise FileFormatError(f"{name}: {error}") from None
+
+
+def _explain_build_file(data: bytes, folder: Path, writes: bool, as_json: bool) -> list[str]:
     from msgspec import to_builtins
 
     from xattn.array.description import describe_file
     from xattn.build.manifest import read_manifest
-    from xattn.isa.elf import is_elf, read_elf
-    from xattn.isa.elf_description import describe_elf
 
-    data = read_bytes(file)
-    name = "standard input" if file == "-" else file
-    if is_elf(data):
-        description: Any = describe_elf(read_elf(data, name))
-        text = _elf_lines(description)
-    else:
-        try:
-            if data[:1] == b"{":
-                manifest = read_manifest(data)
-                description = to_builtins(manifest)
-                text = _manifest_lines(manifest, Path(file).parent)
-            else:
-                description = describe_file(data)
-                text = _array_lines(data, writes)
-        except FileFormatError as error:
-            raise FileFormatError(f"{name}: {error}") from None
-    if json:
-        typer.echo(json_module.dumps(description, indent=1))
-    else:
-        for line in text:
-            typer.echo(line)
+    if data[:1] == b"{":
+        manifest = read_manifest(data)
+        return _as_json(to_builtins(manifest)) if as_json else list(_manifest_lines(manifest, folder))
+    return _as_json(describe_file(data)) if as_json else list(_array_lines(data, writes))
+
+
+def _as_json(found: Any) -> list[str]:
+    return [json_module.dumps(found, indent=1)]
 
 
 def _elf_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -96,8 +101,6 @@ def _table(title: str, rows: list[dict[str, Any]], keys: tuple[str, ...]) -> Ite
 
 
 def _manifest_lines(manifest: Manifest, folder: Path) -> Iterator[str]:
-    from msgspec import to_builtins
-
     yield f"build of {manifest.kernel} ({manifest.summary}) into {manifest.design}, {manifest.tokens}×{manifest.width}"
     scalars = "".join(f", {name} {value}" for name, value in manifest.scalars.items())
     yield f"xattn {manifest.xattn}{scalars}; columns: {manifest.columns}, buffers an argument: {manifest.buffers_deep}"
