@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from array_stand_in import StandIn
 
-from xattn.array.design import Design
+from xattn.array.design import Design, Scratch
 from xattn.array.placement import Placement, place
+from xattn.array.walks import TwoWalks
 from xattn.build.core_program import link_core, protocol_text
-from xattn.build.designs import KernelUse, tile
+from xattn.build.designs import KernelPort, KernelUse, tile
 from xattn.build.images import assemble_images, kernel_use
 from xattn.build.kernel_object import kernel_object, preferred_places
 from xattn.errors import InputError
@@ -100,10 +101,7 @@ def test_objects_can_be_moved(kernel: str) -> None:
     program = compiled(kernel, SIZE, SIZE)
     image = read_elf(write_elf(kernel_object(program, kernel)))
     filler = read_elf(write_object(assemble_program(".func filler\n nop*40\n")))
-    places = {
-        name: 0x70800 + 0x1000 * n + 32 * n
-        for n, name in enumerate(preferred_places(program, kernel))
-    }
+    places = {name: 0x70800 + 0x1000 * n + 32 * n for n, name in enumerate(preferred_places(program, kernel))}
     moved = link([filler, image], places=places, entry=kernel)
     assert moved.entry > 0
     core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=(0x70000, 0x70400))
@@ -125,3 +123,16 @@ def test_a_kernel_that_fills_program_memory_is_refused() -> None:
     big = read_elf(write_object(assemble_program(".func qkt\n" + "nopb; nopa; nops; nopx; nopm; nopv\n" * 1020)))
     with pytest.raises(InputError, match="code would end at 0x40"):
         link_core(placement.design.cores[0], placement, big, {})
+
+
+def test_the_last_store_is_in_memory_before_the_release() -> None:
+    """A byte stored in the kernel's very last cycle, by the slowest of stores, is there when the lock is handed on."""
+    text = ".func last\n    mova r1, #42\n    nop\n    ret lr\n    nop*4\n    st.s8 r1, [p1, #0]\n"
+    ports = tuple(KernelPort(name, 32, None, TwoWalks((), ())) for name in ("a", "out"))
+    kernel = KernelUse("last", ports, "out", (("shift", 0),), (Scratch("stack", 1024, 0),))
+    placement = place(with_rounds(tile(kernel, 1), 1))
+    images = assemble_images(placement, kernel, read_elf(write_object(assemble_program(text))), SIZE, SIZE)
+    core = placement.design.cores[0]
+    run = StandIn(images.cores[0], core, placement, {"a": [np.zeros(32, np.int8)]}, lenient=True)
+    run.run()
+    assert run.outputs["out"][0][0] == 42

@@ -13,12 +13,12 @@ from xattn.array.aie_partition import read_aie_partition
 from xattn.array.cdo import write_cdo
 from xattn.array.configuration import Circuit, configure
 from xattn.array.configuration_reader import read_configuration
+from xattn.array.design import Scratch
 from xattn.array.instructions import AddressPatch, Sync, Write32, read_instructions
 from xattn.array.pdi import bif, read_pdi
+from xattn.array.walks import TwoWalks
 from xattn.array.xclbin import SectionKind, read_xclbin
 from xattn.array.xclbin_sections import read_kernel_metadata
-from xattn.array.design import Scratch
-from xattn.array.walks import TwoWalks
 from xattn.build.designs import DESIGNS, KernelPort, KernelUse, tile
 from xattn.build.images import build_images, place_deepest
 from xattn.build.layouts import input_layouts, output_layout
