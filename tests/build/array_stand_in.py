@@ -35,6 +35,8 @@ class StandIn:
         for name, placed in self.fifos.items():
             self.by_lock[OWN_LOCKS + placed.free_lock] = (name, "free")
             self.by_lock[OWN_LOCKS + placed.full_lock] = (name, "full")
+            if placed.fifo.in_place:
+                self.by_lock[OWN_LOCKS + placed.done_lock] = (name, "done")
         self.core = Core(
             strict=not lenient, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=STACK, lock=self.lock
         )
@@ -56,14 +58,15 @@ class StandIn:
         name, which = self.by_lock[number]
         assert value == (-1 if acquire else 1)
         self.order.append(("acquire" if acquire else "release", f"{name} {which}"))
-        if which == "full":
+        if which in ("full", "done"):
             placed = self.fifos[name]
             address = DATA_MEMORY_BASE + placed.offsets[self.turn[name] % placed.fifo.depth]
-            self.turn[name] += 1
             if acquire:
-                array = self.inputs[name][self.turn[name] - 1]
+                array = self.inputs[name][self.turn[name]]
                 assert array.nbytes == placed.fifo.bytes
                 self.core.write_memory(address, array.tobytes())
             else:
                 self.outputs[name].append(self.core.read_memory(address, placed.fifo.bytes))
+            # What is changed in place keeps its buffer until it is done.
+            self.turn[name] += which == "done" or not placed.fifo.in_place
         return 0
