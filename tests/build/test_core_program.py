@@ -139,7 +139,27 @@ def test_the_last_store_is_in_memory_before_the_release() -> None:
     assert run.outputs["out"][0][0] == 42
 
 
-def test_arrays_are_changed_in_place() -> None:
+def test_a_buffer_is_changed_in_place() -> None:
+    """It comes in full, is changed where it lies, and goes on as done: here, its first byte rises by one."""
+    body = ("lda.s8 r1, [p1, #0]", "nop*6", "ret lr", "add r1, r1, #1", "st.s8 r1, [p1, #0]", "nop*3")
+    text = ".func rise\n" + "".join(f"    {line}\n" for line in body)
+    ports = tuple(KernelPort(name, 32, None, TwoWalks((), ())) for name in ("a", "state"))
+    kernel = KernelUse("rise", ports, ("state",), (), (Scratch("stack", 1024, 0),), in_place=("state",))
+    placement = place(with_rounds(tile(kernel, 2), 3))
+    images = assemble_images(placement, kernel, read_elf(write_object(assemble_program(text))), SIZE, SIZE)
+    core = placement.design.cores[0]
+    states = [np.full(32, 10 * number, np.int8) for number in range(3)]
+    run = StandIn(images.cores[0], core, placement, {"a": states, "state": states})
+    run.run()
+    assert [output[:2] for output in run.outputs["state"]] == [bytes([1, 0]), bytes([11, 10]), bytes([21, 20])]
+    assert (
+        run.order
+        == [*(("acquire", "a full"), ("acquire", "state full"), ("release", "a free"), ("release", "state done"))] * 3
+    )
+
+
+@pytest.mark.slow
+def test_sound_goes_from_state_to_state() -> None:
     """A block of flash attention twice: the state comes in full, is changed where it lies, and goes on as done."""
     spec = kernel_spec("sound")
     kernel = kernel_use(spec, compiled("sound", 64, 64), 64, 64, {})

@@ -119,6 +119,7 @@ def test_wrong_names_are_said() -> None:
         build_images("nothing")
 
 
+@pytest.mark.slow
 def test_a_state_goes_in_and_out() -> None:
     images = build_images("sound", "tile")
     transfers = [step for step in images.design.sequence if not isinstance(step, Wait)]
