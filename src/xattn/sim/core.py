@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
-from xattn.sim.engine import Engine, Trace
+from xattn.sim.engine import Engine, LockRequest, Trace
 from xattn.sim.findings import LENIENT, STRICT, Finding, Findings, Kind, Severity
 from xattn.sim.memory import OWN_MEMORY, Memory, Region
 from xattn.sim.program import Program
@@ -133,14 +133,33 @@ class Core:
 
     def run(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Result:
         """Run from `address`, with the registers as they are, until DONE or until it returns to `RETURN_ADDRESS`."""
+        before = self._spent()
+        self._engine.run(address, RETURN_ADDRESS, max_cycles)
+        return self._result(before)
+
+    def steps(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Generator[LockRequest, int, Result]:
+        """`run` for a core among others: yields every lock operation and goes on when sent the cycles that it waited.
+
+        Cycles that it waits do not count towards `max_cycles`.
+        """
+        before = self._spent()
+        yield from self._engine.steps(address, RETURN_ADDRESS, max_cycles)
+        return self._result(before)
+
+    @property
+    def cycle(self) -> int:
+        """Cycles spent since the core was made, waiting included."""
+        return self._engine.cycle
+
+    def _spent(self) -> tuple[int, int, int, int]:
         engine = self._engine
-        before = (engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls)
-        engine.run(address, RETURN_ADDRESS, max_cycles)
-        after = (engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls)
-        cycles, bundles, banks, locks = (b - a for a, b in zip(before, after, strict=True))
+        return engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls
+
+    def _result(self, before: tuple[int, int, int, int]) -> Result:
+        cycles, bundles, banks, locks = (b - a for a, b in zip(before, self._spent(), strict=True))
         value = self.registers["r0"]
         assert isinstance(value, int)
-        return Result(cycles, bundles, banks, locks, value, engine.stopped, self.findings)
+        return Result(cycles, bundles, banks, locks, value, self._engine.stopped, self.findings)
 
     @property
     def findings(self) -> list[Finding]:
