@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from xattn.compiler.ir import (
+    Address,
     Affine,
     Array,
     Block,
@@ -184,7 +185,7 @@ class _Addresses:
             return array.base
         if array not in self.bases:
             pointer = self.bases[array] = VirtualRegister("p", array.name)
-            self.entry.operations.append(_set_constant(pointer, _address(array)))
+            self.entry.operations.append(_set_address(pointer, array))
         return self.bases[array]
 
     # -- walking pointers -----------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ class _Addresses:
         """Set the pointer to its first address where the loop that moves it starts."""
         first = group.offsets[0]
         if group.array.base is None:
-            operations = [_set_constant(pointer, _address(group.array) + first)]
+            operations = [_set_address(pointer, group.array, first)]
         else:
             operations = [_move(pointer, self.kept.get(group.array.base, group.array.base))]
             if first:
@@ -335,14 +336,14 @@ def _set_constant(register: VirtualRegister, value: int) -> Operation:
     return Operation(constant_choices(register, value))
 
 
+def _set_address(pointer: VirtualRegister, array: Array, offset: int = 0) -> Operation:
+    operands: dict[str, Reference] = {"mMvSclDstCg": pointer, "i": Address.of(array, offset)}
+    return Operation((Choice(instruction_table().opcodes["MOVXM_lng_cg"], operands),))
+
+
 def _move(target: VirtualRegister, source: VirtualRegister) -> Operation:
     operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
     return Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
-
-
-def _address(array: Array) -> int:
-    assert array.address is not None, f"{array.name} has not been placed"
-    return array.address
 
 
 def _find(region: Region, wanted: Loop) -> tuple[Region, int]:
