@@ -214,16 +214,16 @@ def test_a_core_pauses_at_its_locks_and_goes_on_as_if_it_had_not() -> None:
     one, whole = run(WITH_LOCKS, registers, lock=lock)
     other, _ = core_for(WITH_LOCKS, registers)
     execution = other.steps()
-    requests = [next(execution)]
+    requests = [next(execution), *(execution.send(waited) for waited in waits[:-1])]
     with pytest.raises(StopIteration) as end:
-        for waited in waits:
-            requests.append(execution.send(waited))
+        execution.send(waits[-1])
     result = end.value.value
     assert [(r.acquire, r.number, r.value) for r in requests] == given and len(requests) == 10
     assert result == whole and other.counts == one.counts
     assert all(one.registers[f"r{k}"] == other.registers[f"r{k}"] for k in range(8)) and one.registers["r5"] == 5
-    apart = [b.cycle - a.cycle for a, b in zip(requests, requests[1:], strict=False)]
-    assert apart[0] == 3 + 1 + waits[0]  # three bundles on, and each operation costs a cycle besides its waiting
+    assert (
+        requests[1].cycle - requests[0].cycle == 3 + 1 + waits[0]
+    )  # three bundles on, and each operation costs a cycle besides its waiting
 
 
 def test_waiting_does_not_count_towards_the_cycles_that_a_run_may_take() -> None:

@@ -65,9 +65,10 @@ class Array:
         self.ddr = {reads: MemoryChannel(self.context.timing.ddr_bytes) for reads in (True, False)}
         self.controller = Controller(self.context, self._tile_at, self._channel_at, self._token_leaves)
         self._arbiters: dict[tuple[tuple[int, int], int], Lock] = {}
+        self._strict = strict
         for column in range(columns):
             for row in range(ROWS):
-                self._build(column, row, strict)
+                self._build(column, row)
 
     # what a user does
 
@@ -112,22 +113,19 @@ class Array:
         moved = (self.ddr[True].moved, self.ddr[False].moved)
         return collect(context, self.controller, self.cores.values(), channels, self.host, moved)
 
-    def core_memory(self, column: int, row: int) -> bytes:
-        """The data memory of a core tile."""
-        return self.tiles[column, row].memory.words.tobytes()  # type: ignore[union-attr]
+    def tile_memory(self, column: int, row: int) -> bytes:
+        """The data memory of a core or mem tile."""
+        return self._tile_at(column, row).memory.words.tobytes()
 
     # how the parts find each other
 
-    def _build(self, column: int, row: int, strict: bool) -> None:
+    def _build(self, column: int, row: int) -> None:
         place, kind = (column, row), kind_of_row(row)
-        memory = None
-        if kind is TileKind.CORE:
-            core = self.cores[place] = TileCore(column, row, self.context, strict)
-            core.lock_of = partial(self._core_lock, place)
-            memory = core.memory
-        elif kind is TileKind.MEM:
-            memory = of_mem_tile(MEM_TILE_BYTES)
-        tile = self.tiles[place] = Tile(column, row, self.context, memory)
+        memories = {
+            TileKind.CORE: lambda: self._core(place).memory,
+            TileKind.MEM: lambda: of_mem_tile(MEM_TILE_BYTES),
+        }
+        tile = self.tiles[place] = Tile(column, row, self.context, memories.get(kind))
         around = Surroundings(
             route=partial(self.network.from_channel, place),
             sink=lambda leg: self.channels[leg.place][False, leg.channel or 0].sink,
@@ -149,8 +147,15 @@ class Array:
             "switch": lambda *_: self.network.changed(),
         }
         if kind is TileKind.CORE:
-            tile.on_write["core"] = lambda *_: core.control(tile)
-            tile.on_program = core.load_program
+            tile.on_write["core"] = lambda *_: self._core(place).control(tile)
+            tile.on_program = lambda offset, data: self._core(place).load_program(offset, data)
+
+    def _core(self, place: tuple[int, int]) -> TileCore:
+        """The core of a tile, made when something is first put into its memory or it is switched on."""
+        if place not in self.cores:
+            core = self.cores[place] = TileCore(*place, self.context, self._strict)
+            core.lock_of = partial(self._core_lock, place)
+        return self.cores[place]
 
     def _begin(self) -> None:
         context = self.context
@@ -218,7 +223,6 @@ class Array:
             window = address
             if tile.kind is TileKind.MEM:
                 tile, window = self._mem_window(tile, address // MEM_TILE_BYTES), address % MEM_TILE_BYTES
-            assert tile.memory is not None
             memory, first, name, kind = tile.memory, window // WORD, f"the memory of {tile.name}", ArrayKind.DMA_OUTSIDE
         if len(offsets) and first + last >= len(memory):
             self._refuse(kind, who, f"it moves words {first} to {first + last} of {name}, which has {len(memory)}")

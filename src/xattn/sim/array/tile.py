@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from xattn.array.buffer_descriptor import BufferDescriptor, bd_offset, bd_words, decode_bd
 from xattn.array.registers import Register, TileKind, describe, kind_of_row, register, tile
@@ -56,11 +56,11 @@ def count_of(kind: TileKind, part: str) -> int:
 class Tile:
     """A tile at (column, row). `on_write[part kind]` is called behind a write to a register of such a part."""
 
-    def __init__(self, column: int, row: int, context: Context, memory: WordMemory | None = None):
+    def __init__(self, column: int, row: int, context: Context, make_memory: Callable[[], WordMemory] | None = None):
         self.place = (column, row)
         self.kind = kind_of_row(row)
         self.name = f"{self.kind.value} tile ({column},{row})"
-        self.context, self.memory = context, memory
+        self.context, self._make_memory = context, make_memory
         self.registers: dict[int, int] = {}
         self.on_write: dict[str, Callable[[Part, int], None]] = {"lock": self._set_lock}
         self.on_program: Callable[[int, bytes], None] | None = None
@@ -68,6 +68,13 @@ class Tile:
             Lock(f"lock {n} of {self.name}", context.scheduler, self._lock_complaint)
             for n in range(count_of(self.kind, "lock"))
         ]
+
+    @cached_property
+    def memory(self) -> WordMemory:
+        """The tile's data memory, made when it is first used. ArrayError for a shim tile, which has none."""
+        if self._make_memory is None:
+            raise ArrayError(f"{self.name} has no data memory")
+        return self._make_memory()
 
     def write(self, offset: int, words: Sequence[int]) -> None:
         """Write consecutive words from byte `offset` on: memory, or registers and what they set off."""
@@ -86,7 +93,7 @@ class Tile:
     def _write_memory(self, name: str, offset: int, data: bytes) -> None:
         if name == "Program_Memory" and self.on_program is not None:
             self.on_program(offset, data)
-        elif name == "Data_Memory" and self.memory is not None:
+        elif name == "Data_Memory":
             self.memory.load(offset, data)
         else:
             raise ArrayError(f"{self.name}: a write to {name}+{offset:#x}, which is not simulated")
