@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from xattn.array.registers import TileKind, kind_of_row, port_index, register, tile
+from xattn.array.routing import can_connect
 from xattn.sim.array.timing import ArrayTiming
 
 Place = tuple[int, int]
@@ -104,6 +105,9 @@ class Network:
             search.legs.append(Leg(place, None, f"a circle through {port}", 0, 0))
             return
         for master, drops in self._masters(place, port, search):
+            if not can_connect(kind_of_row(place[1]), port, master):
+                search.legs.append(Leg(place, None, f"{master}, which the switch cannot connect to {port}", 0, 0))
+                continue
             capacity = way.capacity + self._timing.slave_fifo
             passed = way.passed | {(place, port)}
             self._leave(place, master, _Way(way.latency, capacity, way.header and not drops, passed), search)
