@@ -10,10 +10,11 @@ import whisper_files as files
 
 from xattn import whisper
 from xattn.errors import InputError
+from xattn.files import cache_folder
 from xattn.whisper import cache as cache_module
 from xattn.whisper import capture as capture_module
 from xattn.whisper.audio import Audio, load_audio
-from xattn.whisper.cache import ActivationCache, cache_folder
+from xattn.whisper.cache import ActivationCache
 from xattn.whisper.capture import capture_qkv
 from xattn.whisper.clips import jfk_path
 from xattn.whisper.encoder import encode

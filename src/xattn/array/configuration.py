@@ -14,7 +14,7 @@ from xattn.array.cdo import Cdo, Command, DmaWrite, MaskWrite, Nop, Write
 from xattn.array.cdo_layout import driver_layout
 from xattn.array.design import TileId
 from xattn.array.registers import TileKind, port_index, register, tile, tile_address
-from xattn.array.words import WORD, pack_words
+from xattn.array.words import pack_words
 
 TOKEN_PACKET = 15  # packet id of task-complete tokens on their way to the controller
 # The switch's resources that mlir-aie gives to the token route.
@@ -24,7 +24,7 @@ _ALL_ID_BITS = 31
 
 @dataclass(frozen=True)
 class CoreImage:
-    """A core's program: (tile offset, bytes) of each piece; program memory starts at 0x20000, data memory at 0."""
+    """A core's program: (tile offset, whole words) of each piece; program memory starts at 0x20000, data at 0."""
 
     tile: TileId
     pieces: tuple[tuple[int, bytes], ...]
@@ -84,7 +84,7 @@ class ShimPort:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that a PDI sets. The order inside each list is that of the register writes."""
+    """Everything that a PDI sets, each list in the order of the register writes; BDs and starts go tile by tile."""
 
     cores: tuple[CoreImage, ...]
     locks: tuple[LockValue, ...]
@@ -108,7 +108,7 @@ def _programs(configuration: Configuration) -> Iterator[Command]:
         yield _core_bit(core.tile, "Enable", 0)
         yield from _reset_channels(core.tile, 1)
         for offset, data in core.pieces:
-            yield DmaWrite(tile_address(*core.tile, offset), data + bytes(-len(data) % WORD))
+            yield DmaWrite(tile_address(*core.tile, offset), data)
         yield from _reset_channels(core.tile, 0)
 
 
@@ -125,17 +125,23 @@ def _state(configuration: Configuration) -> Iterator[Command]:
             yield _lock(LockValue(core.tile, lock, 0))
     for value in configuration.locks:
         yield _lock(value)
-    for placed in configuration.bds:
-        kind = placed.tile.kind
-        start = tile_address(*placed.tile, bd_offset(kind, placed.number))
-        yield DmaWrite(start, pack_words(encode_bd(kind, placed.bd)))
-    for start_of in configuration.starts:
-        yield from _start(start_of)
+    tiles = [placed.tile for placed in configuration.bds] + [start.tile for start in configuration.starts]
+    for place in dict.fromkeys(tiles):
+        yield from (_bd(placed) for placed in configuration.bds if placed.tile == place)
+        for start in configuration.starts:
+            if start.tile == place:
+                yield from _start(start)
     for route in configuration.routes:
         yield from _circuit(route) if isinstance(route, Circuit) else _token_route(route)
     for port in configuration.shim_ports:
         name = "Mux_Config" if port.to_array else "Demux_Config"
         yield _bits(port.tile, name, port.port, 1)
+
+
+def _bd(placed: PlacedBd) -> Command:
+    kind = placed.tile.kind
+    start = tile_address(*placed.tile, bd_offset(kind, placed.number))
+    return DmaWrite(start, pack_words(encode_bd(kind, placed.bd)))
 
 
 def _start(start: ChannelStart) -> Iterator[Command]:

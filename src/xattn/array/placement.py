@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
+from typing import TypeVar
 
 from xattn.array.buffer_descriptor import BufferDescriptor, Dimension, LockUse
 from xattn.array.configuration import (
@@ -102,13 +103,22 @@ def place(design: Design) -> Placement:
         design,
         fifos,
         tuple(locks),
-        tuple(bds.placed),
-        tuple(starts),
+        _by_tile(bds.placed),
+        _by_tile(starts),
         tuple(routes),
         tuple(ports),
         shim,
         memory.scratch,
     )
+
+
+_OfTile = TypeVar("_OfTile", PlacedBd, ChannelStart)
+
+
+def _by_tile(items: list[_OfTile]) -> tuple[_OfTile, ...]:
+    """The items of one tile together, tiles in the order in which they come first."""
+    tiles = list(dict.fromkeys(item.tile for item in items))
+    return tuple(sorted(items, key=lambda item: tiles.index(item.tile)))
 
 
 def end_tile(design: Design, end: End) -> TileId:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import write_bytes
+from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,12 +62,12 @@ def bench(
     from xattn.bench.record import as_json
     from xattn.bench.table import print_bench
 
-    tokens, width = _shape(shape)
+    tokens, width = tile_shape(shape)
     clock_hz = _clock(clock)
     names = tuple(kernel or ())
     if json is not None:
-        _require_writable(json)
-    with _progress("compiling the kernels") as steps:
+        require_writable(json)
+    with progress_bar("compiling the kernels") as steps:
         chosen_kernels(names, tokens, width)
         activations = _activations(layer, head, audio, weights, synthetic, seed, steps)
         record = measure_ladder(
@@ -125,14 +123,6 @@ def _activations(
     return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
 
 
-def _shape(text: str) -> tuple[int, int]:
-    """Tokens and width of "64x64"."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise InputError(f"shape {text!r} is not tokens × channels, such as 64x64")
-    return int(parts[0]), int(parts[1])
-
-
 def _clock(text: str) -> float:
     """Hertz of "1.8" (GHz), "1.03GHz", "800MHz" or "1.8e9Hz"."""
     units = {"ghz": 1e9, "mhz": 1e6, "hz": 1.0}
@@ -148,31 +138,3 @@ def _clock(text: str) -> float:
     if not 1e6 <= hertz <= 100e9:
         raise InputError(f"clock {text!r} is no frequency from 1 MHz to 100 GHz, such as 1.8GHz, 1.03 (GHz) or 800MHz")
     return hertz
-
-
-def _require_writable(path: str) -> None:
-    """Refuse a file that cannot be written before the work starts."""
-    if path == "-":
-        return
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise InputError(f"cannot write {path}: {folder} is not a folder")
-    if Path(path).is_dir():
-        raise InputError(f"cannot write {path}: it is a folder")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write {path}: no permission to write in {folder}")
-
-
-@contextmanager
-def _progress(first: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error, where that is a terminal; gone when the work is done. `first` is done first."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(file=sys.stderr)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(first, total=None)
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.bench import _require_writable as require_writable
-from xattn.cli.bench import _shape as shape_of
 from xattn.cli.call import (
     ArgOption,
     CallOption,
@@ -23,7 +21,7 @@ from xattn.cli.call import (
     run_job,
     spinner,
 )
-from xattn.cli.files import integer, write_bytes
+from xattn.cli.files import integer, require_writable, tile_shape, write_bytes
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,7 +120,7 @@ def _refuse(options: list[str], why: str) -> None:
 def _explain_kernel(name: str, shape: str) -> Explanation:
     from xattn.bench.explain import explain_kernel
 
-    tokens, width = shape_of(shape)
+    tokens, width = tile_shape(shape)
     with spinner(f"compiling and simulating {name} …"):
         return explain_kernel(name, tokens, width)
 

@@ -1,14 +1,13 @@
-"""What commands share: reading input, writing output whole or not at all, and numbers in any base."""
+"""What commands share: reading input, writing output whole or not at all, numbers in any base, shapes."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from xattn.errors import FileFormatError, InputError
+from xattn.files import write_whole
 
 
 def read_bytes(path: str) -> bytes:
@@ -22,28 +21,28 @@ def read_bytes(path: str) -> bytes:
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Write a file under another name and rename it, so that nothing half-written stays; "-" is standard output."""
+    """Write a file, whole or not at all; "-" is standard output. InputError when it cannot be written."""
     if path == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    target = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        write_whole(Path(path), data)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files that only the owner can read
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+
+
+def require_writable(path: str) -> None:
+    """Refuse a file that cannot be written before the work starts."""
+    if path == "-":
+        return
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise InputError(f"cannot write {path}: {folder} is not a folder")
+    if Path(path).is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}: no permission to write in {folder}")
 
 
 def integer(text: str) -> int:
@@ -52,3 +51,11 @@ def integer(text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise InputError(f"expected an integer such as 4096 or 0x1000, found {text!r}") from None
+
+
+def tile_shape(text: str) -> tuple[int, int]:
+    """Tokens and width of "64x64". InputError for anything else."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise InputError(f"shape {text!r} is not tokens × channels, such as 64x64")
+    return int(parts[0]), int(parts[1])

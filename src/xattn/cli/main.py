@@ -21,6 +21,7 @@ COMMANDS = {
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
+    "build": ("xattn.cli.build", "Build a kernel into files for the NPU: PDI, xclbin, instruction stream, ELF."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
 }

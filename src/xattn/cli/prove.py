@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.bench import _progress as progress_bar
-from xattn.cli.bench import _require_writable as require_writable
-from xattn.cli.bench import _shape as shape_of
-from xattn.cli.files import write_bytes
+from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def prove(
 
     if not 0 < time_limit <= 86400:
         raise InputError(f"--time-limit {time_limit:g}: expected seconds, more than 0 and at most 86400")
-    tokens, width = shape_of(shape)
+    tokens, width = tile_shape(shape)
     if json is not None:
         require_writable(json)
     with progress_bar(f"compiling {kernel}") as steps:

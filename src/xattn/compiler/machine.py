@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -36,6 +37,15 @@ class OperationTiming:
     def longest_hold(self) -> int:
         """Cycles from issue to the last cycle in which a port is held."""
         return max([1, *(cycle + 1 for _, cycle, _ in self.ports)])
+
+    def meets_itself(self, interval: int) -> bool:
+        """Whether the operation, issued again `interval` cycles later, needs a port that it still holds."""
+        if self.longest_hold <= interval:
+            return False
+        held: dict[tuple[str, int], set[int]] = defaultdict(set)
+        for port, cycle, _ in self.ports:
+            held[port, cycle % interval].add(cycle)
+        return any(required and len(held[port, cycle % interval]) > 1 for port, cycle, required in self.ports)
 
     @cached_property
     def drained(self) -> int:

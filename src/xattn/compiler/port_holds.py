@@ -55,17 +55,6 @@ def _cut(holds: list[Hold], interval: int) -> list[Hold]:
     return [Hold(node, choice, offset, 1, alone) for (node, choice, offset), alone in cells.items()]
 
 
-def meets_itself(graph: Graph, node: int, choice: int, interval: int) -> bool:
-    """Whether the operation's next iteration needs a port while this one still holds it."""
-    held: dict[tuple[str, int], tuple[int, bool]] = {}
-    for port, cycle, alone in graph.timings[node][choice].ports:
-        first, other = held.get((port, cycle % interval), (cycle, False))
-        if first != cycle and (alone or other):
-            return True
-        held[port, cycle % interval] = first, alone or other
-    return False
-
-
 def is_settled_by_slots(graph: Graph, holds: list[Hold], units: list[Unit]) -> bool:
     """Whether the holders can never meet: none needs the port alone, or one bundle holds only one of them."""
     if not any(hold.alone for hold in holds):

@@ -17,7 +17,7 @@ from xattn.compiler.dependence import Graph
 from xattn.compiler.interval_bounds import slot_units
 from xattn.compiler.lifetimes import Event, Lifetimes, RegisterLimits, RivalRegisters, Value
 from xattn.compiler.modulo import ModuloSchedule
-from xattn.compiler.port_holds import Hold, is_settled_by_slots, meets_itself, port_holds
+from xattn.compiler.port_holds import Hold, is_settled_by_slots, port_holds
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ class ModuloModel:
 
     def _choices(self, node: int) -> list[cp_model.IntVar]:
         """A truth value for every choice, of which exactly one is true; of equal choices the first will do."""
-        kinds = [(timing.slot, frozenset(timing.ports)) for timing in self.graph.timings[node]]
+        timings = self.graph.timings[node]
+        kinds = [(timing.slot, frozenset(timing.ports)) for timing in timings]
         found = [self.model.new_bool_var(f"choice {node}.{n}") for n in range(len(kinds))]
         self.model.add_exactly_one(found)
         for n, kind in enumerate(kinds):
-            if kind in kinds[:n] or meets_itself(self.graph, node, n, self.interval):
+            if kind in kinds[:n] or timings[n].meets_itself(self.interval):
                 self.model.add(found[n] == 0)
         return found
 

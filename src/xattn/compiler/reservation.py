@@ -34,26 +34,13 @@ class ReservationTable:
         slots = self._slots.get(self._place(cycle))
         if slots and (timing.slot in slots or not fits_a_format(frozenset((*slots, timing.slot)))):
             return False
-        if self.interval and self._meets_itself(timing):
+        if self.interval and timing.meets_itself(self.interval):
             return False
         for port, offset, required in timing.ports:
             for _, other in self._ports.get((port, self._place(cycle + offset)), ()):
                 if required or other:
                     return False
         return True
-
-    def _meets_itself(self, timing: OperationTiming) -> bool:
-        """Whether the operation's next iteration needs a port while this one still holds it."""
-        assert self.interval
-        if timing.longest_hold <= self.interval:
-            return False
-        used: dict[tuple[str, int], bool] = {}
-        for port, offset, required in timing.ports:
-            place = (port, offset % self.interval)
-            if place in used and (required or used[place]):
-                return True
-            used[place] = required
-        return False
 
     def in_the_way(self, timing: OperationTiming, cycle: int) -> set[int]:
         """Owners of what the operation would need."""

@@ -6,33 +6,17 @@ The folder is $XATTN_CACHE, else the system's place for caches. It can be delete
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-import tempfile
+import io
 from pathlib import Path
 
 import numpy as np
 
+from xattn.files import cache_folder, write_whole
 from xattn.whisper.tensors import Float32
 
-CACHE_VARIABLE = "XATTN_CACHE"
 _LARGEST = 1 << 30  # bytes of activations that are kept; the oldest go first
 
 QKV = tuple[Float32, Float32, Float32]
-
-
-def cache_folder() -> Path:
-    """The user's folder for xattn's caches; it need not exist yet."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "xattn"
 
 
 class ActivationCache:
@@ -57,15 +41,9 @@ class ActivationCache:
         OSError if the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, q=entry[0], k=entry[1], v=entry[2])
-            os.replace(name, self._path(key))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+        archive = io.BytesIO()
+        np.savez(archive, q=entry[0], k=entry[1], v=entry[2])
+        write_whole(self._path(key), archive.getvalue())
         self._prune(keep=self._path(key))
 
     def _path(self, key: str) -> Path:
