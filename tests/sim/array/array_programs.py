@@ -54,7 +54,8 @@ class Draft:
     ports: list[ShimPort] = field(default_factory=list)
 
     def program(self, tile: TileId, text: str, *data: tuple[int, bytes]) -> None:
-        self.cores.append(CoreImage(tile, ((PROGRAM, assemble_program(text).code), *data)))
+        code = assemble_program(text).code
+        self.cores.append(CoreImage(tile, ((PROGRAM, code + bytes(-len(code) % 4)), *data)))
 
     def bd(self, tile: TileId, number: int, **options) -> None:
         """`acquire`, `release`: (lock, value)."""

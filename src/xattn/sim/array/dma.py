@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import numpy as np
@@ -27,14 +27,28 @@ PACKET_HEADER_ROW, PACKET_HEADER_COLUMN, PACKET_HEADER_KIND, PARITY = 16, 21, 12
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is pushed on a task queue: the first BD, how often the chain runs, and whether a token follows."""
+    """What is pushed on a task queue: the first BD, how often the chain runs, whether a token follows, and when."""
 
     bd: int
     repeat: int
     token: bool
+    pushed: int
 
 
 STREAM = "its stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A finished task of a shim channel: words moved from or to host buffers (by number), and its cycles."""
+
+    channel: str
+    column: int
+    buffers: tuple[int, ...]
+    words: int
+    pushed: int
+    began: int
+    ended: int
 
 
 @dataclass
@@ -44,15 +58,17 @@ class ChannelActivity(Activity):
     words: int = 0
     bds: int = 0
     tasks: int = 0
+    transfers: list[Transfer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The memory of one BD: words by number, and the number of the BD's first word."""
+    """The memory of one BD: words by number, the number of the BD's first word, and which host buffer it is."""
 
     memory: WordMemory
     first: int
     name: str
+    buffer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,7 @@ class Channel:
         self._idle: Wait | None = None
         self._in_reset = False
         self._cold = tile.kind is TileKind.SHIM
+        self._buffers: set[int] = set()  # host buffers that the task uses
         self._held: list[Lock] = []  # arbiters of a packet that is not complete
 
     # registers
@@ -100,7 +117,9 @@ class Channel:
     def push(self, word: int) -> None:
         """A write to the task queue."""
         fields = self._register("Task_Queue" if self.tile.kind is TileKind.SHIM else "Start_Queue").decode(word)
-        task = Task(fields["Start_BD_ID"], fields["Repeat_Count"] + 1, bool(fields["Enable_Token_Issue"]))
+        task = Task(
+            fields["Start_BD_ID"], fields["Repeat_Count"] + 1, bool(fields["Enable_Token_Issue"]), self._context.now
+        )
         depth = self._timing.queue_depth
         if len(self.queue) >= depth + (self.running is None):  # an idle channel takes the first one out at once
             cause = f"BD {task.bd} is pushed while {depth} tasks wait, and the queue holds no more"
@@ -166,9 +185,17 @@ class Channel:
             began = self._context.now
             yield self._context.now + self._timing.channel_start + self._timing.bd_load + self._task_cost()
             self.activity.busy += self._context.spent(began)
+            moved = self.activity.words
+            self._buffers.clear()
             for _ in range(task.repeat):
                 yield from self._chain(task.bd)
             self.activity.tasks += 1
+            if self.tile.kind is TileKind.SHIM:
+                words, now = self.activity.words - moved, self._context.now
+                used = tuple(sorted(self._buffers))
+                self.activity.transfers.append(
+                    Transfer(self.label, self.tile.place[0], used, words, task.pushed, began, now)
+                )
             if not self.queue:
                 self.running = None
             if task.token:
@@ -234,6 +261,8 @@ class Channel:
     def _target(self, number: int, bd: BufferDescriptor, offsets: Offsets) -> Target:
         who = f"BD {number} of {self.name}"
         target = self._around.target(bd.address, offsets, who)
+        if target.buffer is not None:
+            self._buffers.add(target.buffer)
         numbers = target.first + offsets
         if self.sends:
             undefined = target.memory.undefined(numbers[offsets >= 0])

@@ -43,6 +43,7 @@ class Lock:
     waiters: list[_Waiter] = field(default_factory=list)
     acquired: Use | None = None
     released: Use | None = None
+    changes: list[tuple[int, int]] = field(default_factory=list)  # (cycle, value from then on), for the record
 
     def grants(self, wanted: int) -> bool:
         """Whether an acquire of `wanted` would be granted now."""
@@ -69,6 +70,7 @@ class Lock:
                 f"{who} releases {self.name} by {amount:+d}, which makes {self.value}; a lock holds 0 to {MOST}"
             )
             self.value = min(max(self.value, 0), MOST)
+        self.changes.append((self.scheduler.now, self.value))
         self.serve(by_dma)
 
     def serve(self, by_dma: bool = False) -> None:
@@ -83,6 +85,7 @@ class Lock:
 
     def _take(self, wanted: int, who: str) -> None:
         self.value -= abs(wanted)
+        self.changes.append((self.scheduler.now, self.value))
         self.acquired = Use(who, self.scheduler.now)
 
     def wanted_text(self, wanted: int) -> str:

@@ -111,7 +111,8 @@ class Array:
             raise ArrayError(deadlock_text(context))
         channels = [channel for found in self.channels.values() for channel in found.values()]
         moved = (self.ddr[True].moved, self.ddr[False].moved)
-        return collect(context, self.controller, self.cores.values(), channels, self.host, moved)
+        locks = [lock for tile in self.tiles.values() for lock in tile.locks if len(lock.changes) > 1]
+        return collect(context, self.controller, self.cores.values(), channels, locks, self.host, moved)
 
     def tile_memory(self, column: int, row: int) -> bytes:
         """The data memory of a core or mem tile."""
@@ -168,6 +169,9 @@ class Array:
                 channel.activity = type(channel.activity)()
         for way in self.ddr.values():
             way.moved = 0
+        for tile in self.tiles.values():
+            for lock in tile.locks:
+                lock.changes = [(context.begin, lock.value)]
 
     def _registers_of(self, column: int, row: int) -> Mapping[int, int] | None:
         tile = self.tiles.get((column, row))
@@ -213,12 +217,13 @@ class Array:
 
     def _target(self, tile: Tile, address: int, offsets: Offsets, who: str) -> Target:
         last = int(offsets.max(initial=0))
+        argument = None
         if tile.kind is TileKind.SHIM:
             buffer = self.host.at(address)
             if buffer is None:
                 self._refuse(ArrayKind.HOST_OUTSIDE, who, f"address {address:#x} is in no host buffer")
             memory, first, name = buffer.memory, (address - buffer.address) // WORD, f"host buffer {buffer.argument}"
-            kind = ArrayKind.HOST_OUTSIDE
+            kind, argument = ArrayKind.HOST_OUTSIDE, buffer.argument
         else:
             window = address
             if tile.kind is TileKind.MEM:
@@ -226,7 +231,7 @@ class Array:
             memory, first, name, kind = tile.memory, window // WORD, f"the memory of {tile.name}", ArrayKind.DMA_OUTSIDE
         if len(offsets) and first + last >= len(memory):
             self._refuse(kind, who, f"it moves words {first} to {first + last} of {name}, which has {len(memory)}")
-        return Target(memory, first, name)
+        return Target(memory, first, name, argument)
 
     def _refuse(self, kind: ArrayKind, who: str, cause: str) -> NoReturn:
         """Report what cannot be done however severe it is taken to be."""

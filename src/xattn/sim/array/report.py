@@ -9,9 +9,10 @@ from xattn.array.registers import TileKind
 from xattn.sim.array.context import Activity, Context, Span
 from xattn.sim.array.controller import Controller
 from xattn.sim.array.cores import TileCore
-from xattn.sim.array.dma import Channel
+from xattn.sim.array.dma import Channel, Transfer
 from xattn.sim.array.events import Process
 from xattn.sim.array.findings import ArrayFinding, ArrayKind
+from xattn.sim.array.locks import Lock
 from xattn.sim.array.memory import HostMemory
 from xattn.sim.findings import Finding
 
@@ -48,7 +49,8 @@ class ArrayResult:
     """What a run took. Cycles are simulated; `cycles` counts from the first instruction to the end of the last one.
 
     `cores`: exact for what a core executes; `channels` and `cycles` rest on published figures for data movement.
-    `read`, `written`: bytes from and to host memory. `spans`: who did what when, in the array's cycles from `begin` on.
+    `transfers`: tasks of the shim's DMA channels. `read`, `written`: bytes from and to host memory. `spans`: who did
+    what when, in the array's cycles from `begin` on; `locks`: (cycle, value from then on) of those that changed.
     """
 
     buffers: list[bytes]
@@ -57,10 +59,12 @@ class ArrayResult:
     operations: int
     cores: list[CoreReport]
     channels: list[ChannelReport]
+    transfers: list[Transfer]
     read: int
     written: int
     findings: list[ArrayFinding]
     spans: list[Span]
+    locks: dict[str, list[tuple[int, int]]]
 
 
 def collect(
@@ -68,6 +72,7 @@ def collect(
     controller: Controller,
     cores: Iterable[TileCore],
     channels: Sequence[Channel],
+    locks: Iterable[Lock],
     host: HostMemory,
     moved: tuple[int, int],
 ) -> ArrayResult:
@@ -84,10 +89,12 @@ def collect(
         operations=controller.operations,
         cores=[_core(core, context, end) for core in cores if core.process is not None],
         channels=[_channel(channel, context, end) for channel in channels if channel.activity.bds],
+        transfers=sorted((t for channel in channels for t in channel.activity.transfers), key=lambda t: t.pushed),
         read=moved[0],
         written=moved[1],
         findings=context.findings.all(),
         spans=list(context.spans),
+        locks={lock.name: list(lock.changes) for lock in locks},
     )
 
 
