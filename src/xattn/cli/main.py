@@ -24,6 +24,7 @@ COMMANDS = {
     "build": ("xattn.cli.build", "Build a kernel into files for the NPU: PDI, xclbin, instruction stream, ELF."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
+    "simulate": ("xattn.cli.simulate", "Run an xclbin with its instruction stream on the simulated array."),
 }
 
 

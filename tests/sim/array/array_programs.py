@@ -69,14 +69,17 @@ class Draft:
         self.ports += [ShimPort(TileId(column, 0), port, to_array) for port, to_array in ports]
         self.routes.append(TokenRoute(TileId(column, 0)))
 
-    def load(self, timing: ArrayTiming = QUICK, **options) -> Array:
-        """A fresh array with this configuration, by way of the bytes of a PDI."""
+    def image(self) -> bytes:
+        """The PDI of this configuration."""
         configuration = Configuration(
             *(tuple(part) for part in (self.cores, self.locks, self.bds, self.starts, self.routes, self.ports))
         )
-        image = write_pdi(build_pdi(configure(configuration)))
+        return write_pdi(build_pdi(configure(configuration)))
+
+    def load(self, timing: ArrayTiming = QUICK, **options) -> Array:
+        """A fresh array with this configuration, by way of the bytes of a PDI."""
         array = Array(timing=timing, **options)
-        array.load(read_pdi(image).cdo())
+        array.load(read_pdi(self.image()).cdo())
         return array
 
 
