@@ -60,7 +60,7 @@ def _no_locks(acquire: bool, number: int, value: int) -> int:
 
 
 class Core:
-    """A core with its own 64 KB of data memory (or `memory_regions`) and 16 KB of program memory.
+    """A core with its own 64 KB of data memory (or `memory_regions`, or `memory`) and 16 KB of program memory.
 
     `strict`: every finding is an error. `severity` sets single kinds. `stack`: (first, behind the last) address of the
     stack. `track_undefined`: follow which registers and bytes hold a value. `lock(acquire, number,
@@ -78,6 +78,7 @@ class Core:
         self,
         memory_regions: Sequence[Region] = (OWN_MEMORY,),
         *,
+        memory: Memory | None = None,
         strict: bool = False,
         severity: Mapping[Kind | str, Severity | str] | None = None,
         stack: tuple[int, int] | None = None,
@@ -88,7 +89,7 @@ class Core:
         chosen = {Kind(kind): Severity(level) for kind, level in (severity or {}).items()}
         self._findings = Findings({**(STRICT if strict else LENIENT), **chosen})
         self.registers = Registers()
-        self.memory = Memory(memory_regions)
+        self.memory = Memory(memory_regions) if memory is None else memory
         self.program = Program()
         self._engine = Engine(
             self.registers, self.memory, self.program, self._findings, lock or _no_locks, track_undefined

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xattn.array.buffer_descriptor import Packet
 from xattn.array.cdo import Cdo, Command, Write, read_cdo, write_cdo
-from xattn.array.configuration import ChannelStart
+from xattn.array.configuration import ChannelStart, LockValue
 from xattn.array.design import TileId
 from xattn.array.instructions import Noop
 from xattn.array.registers import kind_of_row, register, tile_address
@@ -213,5 +213,47 @@ def test_a_core_lock_of_a_neighbour_is_the_neighbours() -> None:
     assert values == [1, 1, 1]
     lone = Draft()
     lone.program(TileId(0, 3), text.format(lock=16))
-    with pytest.raises(ArrayError, match=r"core \(0,3\) uses lock 16, that of tile \(-1,3\)"):
+    with pytest.raises(
+        ArrayError, match=r"core \(0,3\) uses lock 16: that is lock 0 of the west, where no core tile is"
+    ):
         lone.load().run(stream_of(Noop()), [])
+
+
+def test_cores_see_their_neighbours_memory() -> None:
+    """Each of three cores copies a word from its neighbour and adds one; what nobody wrote is found."""
+    draft = Draft()
+    copy = """
+        mova r17, #-1
+        nop*4
+        acq #{lock}, r17
+        nop*8
+        movxm p0, #{source}
+        movxm p1, #{target}
+        lda r1, [p0, #0]
+        nop*6
+        add r1, r1, #1
+        st r1, [p1, #0]
+        mova r16, #1
+        nop*8
+        rel #48, r16
+        nop*8
+        done
+        nop*5
+    """
+    west, middle, north = TileId(1, 3), TileId(2, 3), TileId(2, 4)
+    draft.program(west, copy.format(lock=48, source=0x70104, target=0x70100))
+    draft.program(middle, copy.format(lock=16, source=0x50100, target=0x70200))  # from the west
+    draft.program(north, copy.format(lock=0, source=0x40200, target=0x40300))  # south, and back to the south
+    draft.locks.append(LockValue(west, 0, 1))
+    array = draft.load()
+    array.tiles[west].write(0x104, [41])
+    result = array.run(stream_of(Noop()), [])
+    assert words(array, west, 65)[64] == 42
+    assert words(array, middle, 129)[128] == 43 and words(array, middle, 193)[192] == 44
+    assert [core.findings for core in result.cores] == [[], [], []]
+    assert array.tiles[west].locks[0].value == 0 and array.tiles[north].locks[0].value == 1
+
+    alone = Draft(locks=[LockValue(west, 0, 1)])  # the west has written nothing
+    alone.program(middle, copy.format(lock=16, source=0x50100, target=0x70200))
+    (core,) = alone.load().run(stream_of(Noop()), []).cores
+    assert [finding.kind.value for finding in core.findings] == ["undefined-register"]

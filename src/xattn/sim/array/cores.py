@@ -11,7 +11,8 @@ from xattn.sim.array.context import Activity, Context
 from xattn.sim.array.events import Process, Steps
 from xattn.sim.array.findings import ArrayError
 from xattn.sim.array.locks import Lock
-from xattn.sim.array.memory import WordMemory, of_core
+from xattn.sim.array.memory import SharedView
+from xattn.sim.array.switch import Place
 from xattn.sim.array.tile import Tile
 from xattn.sim.core import Core, Result
 from xattn.sim.findings import SimulationError
@@ -27,16 +28,15 @@ class CoreActivity(Activity):
 
 
 class TileCore:
-    """The core of a core tile. `lock_of(number)` gives a lock by the number that the core's instructions use."""
+    """The core of a core tile: what it sees of memory, and `lock_of(number)` for its instructions' lock numbers."""
 
-    def __init__(self, column: int, row: int, context: Context, strict: bool):
-        self.core = Core(strict=strict)
-        self.memory: WordMemory = of_core(self.core.memory)
-        self.place = (column, row)
-        self.name = f"core ({column},{row})"
+    def __init__(self, place: Place, context: Context, view: SharedView, lock_of: Callable[[int], Lock], strict: bool):
+        self.core = Core(memory=view.memory, strict=strict)
+        self._view, self._lock_of = view, lock_of
+        self.place = place
+        self.name = f"core ({place[0]},{place[1]})"
         self.activity = CoreActivity()
         self.ended: Result | None = None
-        self.lock_of: Callable[[int], Lock]
         self._context = context
         self._program = bytearray(PROGRAM_MEMORY_BYTES)
         self._written = bytearray(PROGRAM_MEMORY_BYTES)
@@ -77,6 +77,7 @@ class TileCore:
         steps = self.core.steps(0, max_cycles=CORE_CYCLES)
         waited: int | None = None
         while True:
+            self._view.enter()
             try:
                 request = next(steps) if waited is None else steps.send(waited)
             except StopIteration as stop:
@@ -86,9 +87,11 @@ class TileCore:
                 return
             except SimulationError as error:
                 raise ArrayError(f"{self.name}: {error}") from error
+            finally:
+                self._view.leave()
             yield base + request.cycle
             waited = 0
-            lock = self.lock_of(request.number)
+            lock = self._lock_of(request.number)
             self.activity.lock_operations += 1
             if not request.acquire:
                 lock.release(request.value, self.name)

@@ -10,7 +10,7 @@ Everything is executed from its encoded form: register writes, memory blocks, ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -20,6 +20,7 @@ from xattn.array.registers import FIRST_CORE_ROW, TileKind, kind_of_row, split_a
 from xattn.array.registers import tile as tile_table
 from xattn.array.words import U32_MAX, WORD
 from xattn.errors import InputError, XattnError
+from xattn.isa.timing import DATA_MEMORY_BYTES
 from xattn.sim.array.addressing import Offsets
 from xattn.sim.array.context import Context
 from xattn.sim.array.controller import Controller
@@ -27,7 +28,7 @@ from xattn.sim.array.cores import TileCore
 from xattn.sim.array.dma import Channel, Surroundings, Target
 from xattn.sim.array.findings import ArrayError, ArrayFindings, ArrayKind
 from xattn.sim.array.locks import Lock
-from xattn.sim.array.memory import HostMemory, MemoryChannel, of_mem_tile
+from xattn.sim.array.memory import HostMemory, MemoryChannel, SharedView, TileMemory
 from xattn.sim.array.report import ArrayResult, collect, deadlock_text
 from xattn.sim.array.switch import CONTROLLER_PORT, Leg, Network
 from xattn.sim.array.tile import Part, Tile, count_of
@@ -38,7 +39,9 @@ COLUMNS = 4
 ROWS = 6
 MEM_TILE_BYTES = 0x80000
 CORE_LOCKS = 16
-_CORE_LOCK_SIDES = ((0, -1), (-1, 0), (0, 1), (0, 0))  # a core's lock numbers: 16 of the south, west, north, its own
+_SIDES = ((0, -1), (-1, 0), (0, 1), (0, 0))  # whose locks and memory a core sees: south, west, north, its own
+_SIDE_NAMES = ("memory to the south", "memory to the west", "memory to the north", "data memory")
+_FIRST_WINDOW = 4  # of 64 KB, in the core's addresses: the south's from 0x40000 on
 _MEM_LOCKS = 64
 
 
@@ -122,9 +125,9 @@ class Array:
 
     def _build(self, column: int, row: int) -> None:
         place, kind = (column, row), kind_of_row(row)
-        memories = {
-            TileKind.CORE: lambda: self._core(place).memory,
-            TileKind.MEM: lambda: of_mem_tile(MEM_TILE_BYTES),
+        memories: dict[TileKind, Callable[[], TileMemory]] = {
+            TileKind.CORE: lambda: TileMemory(DATA_MEMORY_BYTES),
+            TileKind.MEM: lambda: TileMemory(MEM_TILE_BYTES),
         }
         tile = self.tiles[place] = Tile(column, row, self.context, memories.get(kind))
         around = Surroundings(
@@ -154,9 +157,19 @@ class Array:
     def _core(self, place: tuple[int, int]) -> TileCore:
         """The core of a tile, made when something is first put into its memory or it is switched on."""
         if place not in self.cores:
-            core = self.cores[place] = TileCore(*place, self.context, self._strict)
-            core.lock_of = partial(self._core_lock, place)
+            tiles = {}
+            for side, name in enumerate(_SIDE_NAMES):
+                tile = self._beside(place, side)
+                if tile is not None:
+                    tiles[_FIRST_WINDOW + side] = (name, tile.memory)
+            lock_of = partial(self._core_lock, place)
+            self.cores[place] = TileCore(place, self.context, SharedView(tiles), lock_of, self._strict)
         return self.cores[place]
+
+    def _beside(self, place: tuple[int, int], side: int) -> Tile | None:
+        """The core tile whose locks and memory the core at `place` sees on this side."""
+        column, row = (a + b for a, b in zip(place, _SIDES[side], strict=True))
+        return self.tiles.get((column, row)) if row >= FIRST_CORE_ROW else None
 
     def _begin(self) -> None:
         context = self.context
@@ -197,13 +210,13 @@ class Array:
         return channel
 
     def _core_lock(self, place: tuple[int, int], number: int) -> Lock:
-        column, row = (a + b for a, b in zip(place, _CORE_LOCK_SIDES[number // CORE_LOCKS], strict=True))
-        tile = self.tiles.get((column, row))
-        if tile is None or row < FIRST_CORE_ROW:
-            raise ArrayError(
-                f"core ({place[0]},{place[1]}) uses lock {number}, that of tile ({column},{row}): no core tile"
-            )
-        return tile.locks[number % CORE_LOCKS]
+        side, inside = divmod(number, CORE_LOCKS)
+        tile = self._beside(place, side)
+        if tile is None:
+            owner = _SIDE_NAMES[side].removeprefix("memory to ")
+            cause = f"that is lock {inside} of {owner}, where no core tile is"
+            raise ArrayError(f"core ({place[0]},{place[1]}) uses lock {number}: {cause}")
+        return tile.locks[inside]
 
     def _bd_lock(self, tile: Tile, number: int) -> Lock:
         if tile.kind is TileKind.MEM:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from xattn.array.words import WORD
 from xattn.errors import InputError
-from xattn.isa.timing import DATA_MEMORY_BASE, DATA_MEMORY_BYTES
 from xattn.sim.array.addressing import PADDING, Offsets
-from xattn.sim.memory import DEFINED, WINDOW, Memory
+from xattn.sim.memory import DEFINED, UNDEFINED, WINDOW, Memory, Region
 
 HOST_BASE = 0x1_0000_0000
 HOST_GAP = 1 << 20
@@ -54,17 +53,37 @@ class WordMemory:
             self._written[numbers] = DEFINED
 
 
-def of_core(memory: Memory) -> WordMemory:
-    """The 64 KB of a core tile, as the core's own memory has them."""
-    window = memory.windows[DATA_MEMORY_BASE // WINDOW]
-    assert window is not None
-    written = np.frombuffer(memory.map, np.uint8)[DATA_MEMORY_BASE:][:DATA_MEMORY_BYTES]
-    return WordMemory(np.frombuffer(window, np.uint32), written.reshape(-1, WORD))
+class TileMemory(WordMemory):
+    """The memory of a tile, unwritten at first: `data`, and in `map` for each byte whether it holds a value."""
+
+    def __init__(self, size: int):
+        self.data, self.map = bytearray(size), bytearray([UNDEFINED]) * size
+        super().__init__(np.frombuffer(self.data, np.uint32), np.frombuffer(self.map, np.uint8).reshape(-1, WORD))
 
 
-def of_mem_tile(size: int) -> WordMemory:
-    """The memory of a mem tile, which nobody has written yet."""
-    return WordMemory(np.zeros(size // WORD, np.uint32), np.zeros((size // WORD, 1), np.uint8))
+class SharedView:
+    """What a core sees of its own tile's memory and of the neighbours', by number of the 64 KB window.
+
+    The core works on a map of its own of which bytes hold a value: `enter` brings that up to date before the core goes
+    on, `leave` hands on what it wrote.
+    """
+
+    def __init__(self, tiles: Mapping[int, tuple[str, TileMemory]]):
+        self._tiles = {number: memory for number, (_, memory) in tiles.items()}
+        regions = [Region(name, number * WINDOW, WINDOW) for number, (name, _) in tiles.items()]
+        self.memory = Memory(regions, {number: memory.data for number, memory in self._tiles.items()})
+
+    def enter(self) -> None:
+        """Take over which bytes hold a value."""
+        for number, tile in self._tiles.items():
+            self.memory.map[number * WINDOW : (number + 1) * WINDOW] = tile.map
+
+    def leave(self) -> None:
+        """Hand on which bytes hold a value now."""
+        for number, tile in self._tiles.items():
+            mine = self.memory.map[number * WINDOW : (number + 1) * WINDOW]
+            if mine != tile.map:
+                tile.map[:] = mine
 
 
 @dataclass(frozen=True)

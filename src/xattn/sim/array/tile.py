@@ -13,7 +13,7 @@ from xattn.array.words import WORD
 from xattn.sim.array.context import Context
 from xattn.sim.array.findings import ArrayError, ArrayKind
 from xattn.sim.array.locks import Lock
-from xattn.sim.array.memory import WordMemory
+from xattn.sim.array.memory import TileMemory
 
 PARTS = {
     "lock": r"Lock(?P<number>\d+)_value",
@@ -56,7 +56,7 @@ def count_of(kind: TileKind, part: str) -> int:
 class Tile:
     """A tile at (column, row). `on_write[part kind]` is called behind a write to a register of such a part."""
 
-    def __init__(self, column: int, row: int, context: Context, make_memory: Callable[[], WordMemory] | None = None):
+    def __init__(self, column: int, row: int, context: Context, make_memory: Callable[[], TileMemory] | None = None):
         self.place = (column, row)
         self.kind = kind_of_row(row)
         self.name = f"{self.kind.value} tile ({column},{row})"
@@ -70,7 +70,7 @@ class Tile:
         ]
 
     @cached_property
-    def memory(self) -> WordMemory:
+    def memory(self) -> TileMemory:
         """The tile's data memory, made when it is first used. ArrayError for a shim tile, which has none."""
         if self._make_memory is None:
             raise ArrayError(f"{self.name} has no data memory")
