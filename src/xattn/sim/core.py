@@ -148,6 +148,15 @@ class Core:
         return self._result(before)
 
     @property
+    def stack(self) -> tuple[int, int] | None:
+        """(first, behind the last) address of the stack; None: not watched."""
+        return self._engine.stack
+
+    @stack.setter
+    def stack(self, bounds: tuple[int, int] | None) -> None:
+        self._engine.stack = bounds
+
+    @property
     def cycle(self) -> int:
         """Cycles spent since the core was made, waiting included."""
         return self._engine.cycle

@@ -372,6 +372,23 @@ def test_a_lock_out_of_range_is_an_error_unless_told_otherwise() -> None:
     assert kinds(result) == ["lock-out-of-range"]
 
 
+@pytest.mark.parametrize(("frame", "found"), [(512, []), (1024, ["stack"])])
+def test_a_stack_that_grows_into_a_buffer_is_found(frame: int, found: list[str]) -> None:
+    """The stack starts below the first buffer, at 0x400: a frame of 1,024 bytes on top of another one is too much."""
+    draft = one_core(words=64)
+    text = adder(64, [0x400, 0x500], [0x8000, 0x8100])
+    text = f"movxm sp, #{0x70000:#x}\npaddb [sp], #64\n" + text.replace(
+        "movxm p0", f"paddb [sp], #{frame}\npaddb [sp], #-{frame}\nmovxm p0"
+    )
+    draft.cores.clear()
+    draft.program(TILE, text)
+    stream = stream_of(send(0, 0, 64, 0), fetch(0, 1, 64, 1), done(0))
+    (core,) = draft.load().run(stream, [bytes(256), bytes(256)]).cores
+    assert sorted({finding.kind.value for finding in core.findings}) == found
+    if found:
+        assert "the stack is 0x70000..0x703ff" in core.findings[0].cause
+
+
 def test_what_is_not_simulated_says_so() -> None:
     with pytest.raises(ArrayError, match="operation 0 is a LoadPdi, which is not simulated"):
         loop_back().load().run(stream_of(LoadPdi(1, 2, 3)), [])

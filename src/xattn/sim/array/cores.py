@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from xattn.array.registers import register
-from xattn.isa.timing import PROGRAM_MEMORY_BYTES
+from xattn.isa.timing import DATA_MEMORY_BASE, DATA_MEMORY_BYTES, PROGRAM_MEMORY_BYTES
 from xattn.sim.array.context import Activity, Context
 from xattn.sim.array.events import Process, Steps
 from xattn.sim.array.findings import ArrayError
@@ -17,6 +17,7 @@ from xattn.sim.array.tile import Tile
 from xattn.sim.core import Core, Result
 from xattn.sim.findings import SimulationError
 
+Used = Callable[[], "list[tuple[int, int]]"]
 CORE_CYCLES = 1 << 40  # the array's own limit ends a run, not the core's
 
 
@@ -28,11 +29,16 @@ class CoreActivity(Activity):
 
 
 class TileCore:
-    """The core of a core tile: what it sees of memory, and `lock_of(number)` for its instructions' lock numbers."""
+    """The core of a core tile: what it sees of memory, and `lock_of(number)` for its instructions' lock numbers.
 
-    def __init__(self, place: Place, context: Context, view: SharedView, lock_of: Callable[[int], Lock], strict: bool):
+    `used()` lists what of its memory DMA and loaded data take; the stack must not grow into that.
+    """
+
+    def __init__(
+        self, place: Place, context: Context, view: SharedView, lock_of: Callable[[int], Lock], used: Used, strict: bool
+    ):
         self.core = Core(memory=view.memory, strict=strict)
-        self._view, self._lock_of = view, lock_of
+        self._view, self._lock_of, self._used = view, lock_of, used
         self.place = place
         self.name = f"core ({place[0]},{place[1]})"
         self.activity = CoreActivity()
@@ -70,12 +76,23 @@ class TileCore:
             at = end
         self.core.registers.reset()
 
+    def _gap(self, pointer: int) -> tuple[int, int]:
+        """The free memory around the stack pointer: what it may not leave without meeting buffers or data."""
+        low, high = DATA_MEMORY_BASE, DATA_MEMORY_BASE + DATA_MEMORY_BYTES
+        for first, end in self._used():
+            if DATA_MEMORY_BASE + end <= pointer:
+                low = max(low, DATA_MEMORY_BASE + end)
+            elif DATA_MEMORY_BASE + first >= pointer:
+                high = min(high, DATA_MEMORY_BASE + first)
+        return low, high
+
     def _run(self) -> Steps:
         context = self._context
         base = context.now - self.core.cycle  # the core counts its own cycles
         resumed = context.now
         steps = self.core.steps(0, max_cycles=CORE_CYCLES)
         waited: int | None = None
+        self.core.stack = None
         while True:
             self._view.enter()
             try:
@@ -89,6 +106,8 @@ class TileCore:
                 raise ArrayError(f"{self.name}: {error}") from error
             finally:
                 self._view.leave()
+            if self.core.stack is None:
+                self.core.stack = self._gap(int(self.core.registers["SP"]))
             yield base + request.cycle
             waited = 0
             lock = self._lock_of(request.number)

@@ -163,7 +163,9 @@ class Array:
                 if tile is not None:
                     tiles[_FIRST_WINDOW + side] = (name, tile.memory)
             lock_of = partial(self._core_lock, place)
-            self.cores[place] = TileCore(place, self.context, SharedView(tiles), lock_of, self._strict)
+            self.cores[place] = TileCore(
+                place, self.context, SharedView(tiles), lock_of, self.tiles[place].used_memory, self._strict
+            )
         return self.cores[place]
 
     def _beside(self, place: tuple[int, int], side: int) -> Tile | None:

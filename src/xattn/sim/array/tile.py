@@ -62,6 +62,7 @@ class Tile:
         self.name = f"{self.kind.value} tile ({column},{row})"
         self.context, self._make_memory = context, make_memory
         self.registers: dict[int, int] = {}
+        self.loaded: list[tuple[int, int]] = []  # (first, behind the last) byte of what was written to data memory
         self.on_write: dict[str, Callable[[Part, int], None]] = {"lock": self._set_lock}
         self.on_program: Callable[[int, bytes], None] | None = None
         self.locks = [
@@ -95,6 +96,7 @@ class Tile:
             self.on_program(offset, data)
         elif name == "Data_Memory":
             self.memory.load(offset, data)
+            self.loaded.append((offset, offset + len(data)))
         else:
             raise ArrayError(f"{self.name}: a write to {name}+{offset:#x}, which is not simulated")
 
@@ -125,6 +127,11 @@ class Tile:
         """BD `number` as its registers have it."""
         start = bd_offset(self.kind, number)
         return _decoded(self.kind, tuple(self.registers.get(start + WORD * n, 0) for n in range(bd_words(self.kind))))
+
+    def used_memory(self) -> list[tuple[int, int]]:
+        """(first, behind the last) byte of what was loaded into data memory and of what BDs move, if they are plain."""
+        bds = (self.bd(number) for number in range(count_of(self.kind, "bd")))
+        return [*self.loaded, *((bd.address, bd.address + WORD * bd.length) for bd in bds if bd.valid and bd.length)]
 
     def count_iteration(self, number: int, bd: BufferDescriptor) -> None:
         """Move a BD's iteration counter on by one use, as the hardware does in its register."""
