@@ -148,7 +148,7 @@ def _start(start: ChannelStart) -> Iterator[Command]:
     queue = register(start.tile.kind, f"DMA_{start.channel}_Start_Queue")
     yield Write(tile_address(*start.tile, queue.offset), queue.encode(Start_BD_ID=start.bd))
     control = register(start.tile.kind, f"DMA_{start.channel}_Ctrl")
-    # mlir-aie leaves the mask empty, which the loader takes for a write of the whole word.
+    # With an empty mask, as mlir-aie writes it; kept for equality.
     yield MaskWrite(tile_address(*start.tile, control.offset), 0, control.encode(Enable=1))
 
 

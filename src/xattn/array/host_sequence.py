@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from xattn.array.design import Transfer, Wait
 from xattn.array.instructions import InstructionStream, Operation
 from xattn.array.placement import Placement
+from xattn.array.stream_lint import QUEUE_DEPTH
 from xattn.array.transfers import host_bd, transfer, wait
 from xattn.errors import InputError
 
 SHIM_BDS = 16
-QUEUE_DEPTH = 4  # tasks that a shim channel's queue holds
 
 
 def host_sequence(placement: Placement) -> InstructionStream:

@@ -25,6 +25,7 @@ from xattn.array.design_check import check_design
 from xattn.array.memory import place_memory
 from xattn.array.registers import TileKind
 from xattn.array.routing import PortAt, Router
+from xattn.array.streams import SHIM_PORTS
 from xattn.array.transfers import ShimChannel
 from xattn.array.words import WORD
 from xattn.errors import InputError
@@ -34,8 +35,6 @@ LOCKS = {TileKind.CORE: 16, TileKind.MEM: 64}
 _BDS = {TileKind.CORE: 16, TileKind.MEM: 48}
 # A mem tile's DMA sees its west neighbour first, then itself.
 _OWN_WINDOW, _OWN_LOCKS = 0x80000, 64
-# Shim DMA channels in the shim's switch: slaves of MM2S, masters of S2MM.
-_SHIM_PORTS = {True: ("South3", "South7"), False: ("South2", "South3")}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def place(design: Design) -> Placement:
             channel = channels.take(stream, where, outward)
             if isinstance(end, HostEnd):
                 shim[stream.name] = ShimChannel(where.column, channel, outward)
-                port = _SHIM_PORTS[outward][channel]
+                port = SHIM_PORTS[outward][channel]
                 ports.append(ShimPort(where, port, outward))
             else:
                 port = f"DMA{channel}"

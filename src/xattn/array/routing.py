@@ -54,9 +54,11 @@ class Router:
                     "every port of the switches between them is taken: use fewer streams, or nearer tiles"
                 )
             for circuit in found:
+                out = PortAt(circuit.tile, circuit.master)
                 circuits.append(circuit)
-                self.used.add(PortAt(circuit.tile, circuit.master))
-                tree.append(_entry(PortAt(circuit.tile, circuit.master)))
+                self.used.add(out)
+                if (there := entry(out)) is not None:
+                    tree.append(there)
         return circuits
 
     def _search(self, tree: list[PortAt], sink: PortAt) -> list[Circuit] | None:
@@ -66,20 +68,23 @@ class Router:
             at = waiting.popleft()
             if at.tile == sink.tile and can_connect(at.tile.kind, at.port, sink.port):
                 return [*_path(came, at), Circuit(at.tile, at.port, sink.port)]
-            for master, entry in self._moves(at):
-                if entry not in came:
-                    came[entry] = (at, Circuit(at.tile, at.port, master))
-                    waiting.append(entry)
+            for master, there in self._moves(at):
+                if there not in came:
+                    came[there] = (at, Circuit(at.tile, at.port, master))
+                    waiting.append(there)
         return None
 
     def _moves(self, at: PortAt) -> Iterator[tuple[str, PortAt]]:
         for master in tile(at.tile.kind).masters:
             out = PortAt(at.tile, master)
             if side(master) in _STEPS and out not in self.used and can_connect(at.tile.kind, at.port, master):
-                entry = _entry(out)
-                inside = 0 <= entry.tile.column < self.columns and 0 <= entry.tile.row < ROWS
-                if inside and entry.port in tile(entry.tile.kind).slaves:
-                    yield master, entry
+                there = entry(out)
+                if there is not None and self._has(there):
+                    yield master, there
+
+    def _has(self, port: PortAt) -> bool:
+        inside = 0 <= port.tile.column < self.columns and port.tile.row < ROWS
+        return inside and port.port in tile(port.tile.kind).slaves
 
 
 def _path(came: dict[PortAt, tuple[PortAt, Circuit] | None], at: PortAt) -> list[Circuit]:
@@ -90,13 +95,13 @@ def _path(came: dict[PortAt, tuple[PortAt, Circuit] | None], at: PortAt) -> list
     return path[::-1]
 
 
-def _entry(out: PortAt) -> PortAt:
-    """The slave port of the neighbour that a master port leads to (of the same tile, for a port that leads to none)."""
+def entry(out: PortAt) -> PortAt | None:
+    """The neighbour's slave port that a master port leads to; None for a port that does not lead to another tile."""
     if side(out.port) not in _STEPS:
-        return out
+        return None
     east, north, opposite = _STEPS[side(out.port)]
     place = TileId(out.tile.column + east, out.tile.row + north)
-    return PortAt(place, f"{opposite}{number(out.port)}")
+    return PortAt(place, f"{opposite}{number(out.port)}") if place.row >= 0 else None
 
 
 def side(port: str) -> str:

@@ -42,12 +42,14 @@ def build(
     tokens, width = tile_shape(shape)
     request = BuildRequest(kernel, design, tokens, width, _scalars(define or []))
     folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"cannot write to {out}: it is no folder")
+    with progress_bar(f"building {kernel} for {design}"):
+        files, cached = build_files(request)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror or error}") from None
-    with progress_bar(f"building {kernel} for {design}"):
-        files, cached = build_files(request)
     for name, data in files.items():
         write_bytes(str(folder / name), data)
     if json:

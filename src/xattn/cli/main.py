@@ -22,6 +22,8 @@ COMMANDS = {
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
     "build": ("xattn.cli.build", "Build a kernel into files for the NPU: PDI, xclbin, instruction stream, ELF."),
+    "inspect": ("xattn.cli.inspect", "Explain an xclbin, PDI, instruction stream or ELF file, of any tool."),
+    "diff": ("xattn.cli.diff", "Say what two such files say differently."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
     "simulate": ("xattn.cli.simulate", "Run an xclbin with its instruction stream on the simulated array."),
