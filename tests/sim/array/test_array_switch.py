@@ -17,10 +17,10 @@ from xattn.array.design import TileId
 from xattn.array.instructions import Noop
 from xattn.array.registers import kind_of_row, register, tile_address
 from xattn.array.routing import PortAt, Router
+from xattn.array.streams import SHIM_PORTS
 from xattn.errors import InputError
 from xattn.sim.array.findings import ArrayError
 from xattn.sim.array.machine import Array
-from xattn.sim.array.switch import SHIM_MM2S_PORTS, SHIM_S2MM_PORTS
 
 A, B, C = TileId(0, 2), TileId(0, 3), TileId(1, 3)
 
@@ -176,7 +176,7 @@ def test_routes_lead_where_the_router_laid_them(source: TileId, sinks: list[Tile
 def port(tile: TileId, channel: int, outward: bool) -> str:
     if tile.row:
         return f"DMA{channel}"
-    return (SHIM_MM2S_PORTS if outward else SHIM_S2MM_PORTS)[channel]
+    return SHIM_PORTS[outward][channel]
 
 
 def test_what_a_switch_cannot_connect_goes_nowhere() -> None:

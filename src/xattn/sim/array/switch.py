@@ -7,24 +7,21 @@ it on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from xattn.array.design import TileId
 from xattn.array.registers import TileKind, kind_of_row, port_index, register, tile
-from xattn.array.routing import can_connect
+from xattn.array.routing import PortAt, can_connect, entry, number, side
+from xattn.array.streams import SHIM_PORTS
 from xattn.sim.array.timing import ArrayTiming
 
 Place = tuple[int, int]
 RegistersOf = Callable[[int, int], "Mapping[int, int] | None"]
 
-_STEPS = {"North": (0, 1), "South": (0, -1), "East": (1, 0), "West": (-1, 0)}
-_FACING = {"North": "South", "South": "North", "East": "West", "West": "East"}
+SIDES = ("North", "South", "East", "West")
 _TO_DMA = 1  # the setting of the shim's multiplexers that connects the DMA
-# The shim's DMA channels sit behind switch ports to the south, by way of the multiplexers.
-SHIM_MM2S_PORTS = ("South3", "South7")
-SHIM_S2MM_PORTS = ("South2", "South3")
 CONTROLLER_PORT = "South0"
 
 
@@ -84,7 +81,7 @@ class Network:
     def from_channel(self, place: Place, channel: int, packet: int | None) -> Route:
         """The route of MM2S channel `channel`; `packet` is the id of the packet that it sends, if it sends one."""
         if kind_of_row(place[1]) is TileKind.SHIM:
-            port = SHIM_MM2S_PORTS[channel]
+            port = SHIM_PORTS[True][channel]
             if self._field(place, "Mux_Config", port) != _TO_DMA:
                 return Route(())
             return self.from_port(place, port, packet)
@@ -115,17 +112,15 @@ class Network:
     def _leave(self, place: Place, master: str, way: _Way, search: _Search) -> None:
         """Follow what goes out at a master port."""
         timing = self._timing
-        side, number = _split(master)
         kind = kind_of_row(place[1])
-        if side in _STEPS and not (kind is TileKind.SHIM and side == "South"):
-            column, row = place[0] + _STEPS[side][0], place[1] + _STEPS[side][1]
+        if side(master) in SIDES and not (kind is TileKind.SHIM and side(master) == "South"):
             latency = way.latency + timing.switch_external + timing.hop
             capacity = way.capacity + timing.master_fifo_external
-            facing = f"{_FACING[side]}{number}"
-            if self._registers_of(column, row) is None or facing not in tile(kind_of_row(row)).slaves:
+            there = entry(PortAt(TileId(*place), master))
+            if there is None or self._registers_of(*there.tile) is None:
                 search.legs.append(Leg(place, None, f"{master}, where there is no tile", latency, capacity))
             else:
-                self._follow((column, row), facing, _Way(latency, capacity, way.header, way.passed), search)
+                self._follow(there.tile, there.port, _Way(latency, capacity, way.header, way.passed), search)
             return
         latency = way.latency + timing.switch_local
         capacity = way.capacity + timing.master_fifo_local
@@ -138,9 +133,9 @@ class Network:
     def _channel(self, place: Place, kind: TileKind, master: str) -> int | None:
         """The S2MM channel behind a master port that does not lead to another tile."""
         if kind is not TileKind.SHIM:
-            return _split(master)[1] if master.startswith("DMA") else None
-        if master in SHIM_S2MM_PORTS and self._field(place, "Demux_Config", master) == _TO_DMA:
-            return SHIM_S2MM_PORTS.index(master)
+            return number(master) if side(master) == "DMA" else None
+        if master in SHIM_PORTS[False] and self._field(place, "Demux_Config", master) == _TO_DMA:
+            return SHIM_PORTS[False].index(master)
         return None
 
     def _masters(self, place: Place, port: str, search: _Search) -> Iterator[tuple[str, bool]]:
@@ -172,8 +167,8 @@ class Network:
         self, kind: TileKind, registers: Mapping[int, int], port: str, packet: int | None
     ) -> tuple[int, int] | None:
         """Arbiter and selection that a packet of this id gets at a slave port."""
-        for number in range(4):
-            slot = register(kind, f"Stream_Switch_Slave_{port}_Slot{number}")
+        for slot_number in range(4):
+            slot = register(kind, f"Stream_Switch_Slave_{port}_Slot{slot_number}")
             found = slot.decode(registers.get(slot.offset, 0))
             if found["Enable"] and packet is not None and packet & found["Mask"] == found["ID"] & found["Mask"]:
                 return found["Arbiter"], found["MSel"]
@@ -187,10 +182,3 @@ class Network:
 @cache
 def _master_registers(kind: TileKind) -> tuple[tuple[str, int], ...]:
     return tuple((port, register(kind, f"Stream_Switch_Master_Config_{port}").offset) for port in tile(kind).masters)
-
-
-@cache
-def _split(port: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(\D+?)_?(\d*)", port)
-    assert match is not None
-    return match[1], int(match[2] or 0)
