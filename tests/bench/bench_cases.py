@@ -1,4 +1,4 @@
-"""A device whose kernels are the integer models, with faults to order."""
+"""A device whose kernels are the integer models, with faults to order; a kernel of two stages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xattn.compiler.language import Kernel
 from xattn.devices import Host, RunResult
+from xattn.kernels.blocks import RIGHT
 from xattn.kernels.registry import KernelSpec
+from xattn.numerics.sound import SoundState
 
 LADDER = ("baseline", "tiled", "vectorized")
 
@@ -40,10 +43,22 @@ class ScriptedKernel:
     model: object
     runs: int = 0
 
-    def run(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, shift: int) -> RunResult:
-        output = self.model.run(q, k, v, shift).output
+    def run(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, shift: int, before: SoundState | None = None
+    ) -> RunResult:
+        output = self.model.run(q, k, v, shift, before).output
         output = self.device.twist(self.spec.name, self.runs, output.copy())
         self.device.ran.append(self.spec.name)
         self.runs += 1
         cycles_at = self.device.cycles_at if self.spec.name == "baseline" else None
         return RunResult(output, self.device.cycles[self.spec.name], 7, cycles_at, self.device.findings)
+
+
+def two_stages(k: Kernel) -> None:
+    """One pipelined loop: vectors come in by one stage and go out by another; outside of it nothing is of a stage."""
+    a, out = k.argument("a", RIGHT, (8,), bank=1), k.argument("out", RIGHT, (8,), bank=2)
+    for i in k.loop(8, name="copies"):
+        with k.stage("in"):
+            vector = a[i]
+        with k.stage("out", "store"):
+            out[i] = vector

@@ -130,6 +130,29 @@ def test_what_is_no_attention_is_not_compared_with_it(name: str, letter: str) ->
     assert not wrong.passed and f"first {letter}[0, 0] = " in wrong.kernels[0].faults[0]
 
 
+def test_a_block_is_exact_in_its_whole_state_and_accurate_after_the_division() -> None:
+    names = ("sound", "sound_rescale")
+    device = ScriptedDevice(dict.fromkeys(names, 2560))
+    record = measure(device, *names, tokens=64, width=64)
+    assert record.passed and device.ran == [name for name in names for _ in range(3)]
+    for kernel in record.kernels:
+        assert kernel.cosine is not None and kernel.rel_l2 is not None
+        assert kernel.cosine > 0.999 and 0.001 < kernel.rel_l2 < 0.03
+        assert kernel.peak_fraction == 0.8
+        assert (kernel.computes, kernel.speedup, kernel.speedup_over_recorded) == ("block", None, None)
+    for column in (5, 64, 65):  # a sum, the running sum, the reference
+
+        def spoil(_name: str, run: int, state: np.ndarray, column: int = column) -> np.ndarray:
+            state[9, column] += run == 2
+            return state
+
+        spoiled = measure(ScriptedDevice(dict.fromkeys(names, 1), twist=spoil), "sound", tokens=64, width=64)
+        (fault,) = spoiled.kernels[0].faults
+        assert fault.startswith(
+            f"another input: 1 of 4,224 elements differ from the integer model, first state[9, {column}]"
+        )
+
+
 @pytest.mark.parametrize("side", [16, 32, 64])
 def test_every_kernel_of_the_shape_is_measured_when_none_is_named(side: int) -> None:
     device = ScriptedDevice(dict.fromkeys(kernels(), 9))

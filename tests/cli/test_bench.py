@@ -104,7 +104,9 @@ def test_a_kernel_that_is_not_exact_gives_exit_code_1(
 ) -> None:
     run = SimulatedKernel.run
     # the model shifts scores by 4, this kernel by 5
-    monkeypatch.setattr(SimulatedKernel, "run", lambda self, q, k, v, shift: run(self, q, k, v, shift + 1))
+    monkeypatch.setattr(
+        SimulatedKernel, "run", lambda self, q, k, v, shift, before: run(self, q, k, v, shift + 1, before)
+    )
     record, table = read(capsys, "--synthetic", "--kernel", "tiled", code=1)
     assert record["kernels"][0]["exact"] is False
     assert " NO " in table and "differ from the integer model" in table

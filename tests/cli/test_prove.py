@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from xattn.cli.main import main
 from xattn.compiler.language import Kernel, int8
 from xattn.kernels import registry
 from xattn.kernels.blocks import RIGHT, row_panels
-from xattn.kernels.registry import KernelSpec, kernels
+from xattn.kernels.registry import KernelSpec, compiled, kernels
 
 needs_solver = pytest.mark.skipif(
     importlib.util.find_spec("ortools") is None, reason='NOT CHECKED: proofs need OR-Tools, pip install "xattn[tune]"'
@@ -30,15 +29,18 @@ def panels(k: Kernel, tokens: int, width: int) -> None:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """A kernel of one small loop, in whose iterations the compiler's own search finds nothing to overlap."""
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A kernel of one small loop, in whose iterations the compiler's own search finds nothing to overlap.
+
+    The folder for its schedules is not there yet.
+    """
     spec = KernelSpec("panels", "row panels alone", panels, kernels()["qkt"].model, ((16, 16),))
     monkeypatch.setattr(registry, "kernels", lambda: {"panels": spec})
     monkeypatch.setattr("xattn.compiler.schedule.modulo_schedule", lambda *_: None)
     monkeypatch.chdir(tmp_path)
-    registry.compiled.cache_clear()
-    yield "panels"
-    registry.compiled.cache_clear()
+    folder = tmp_path / "schedules"
+    monkeypatch.setattr(registry, "SCHEDULES", folder)
+    return folder
 
 
 def prove(*arguments: object) -> int:
@@ -106,6 +108,61 @@ def test_a_search_without_the_extra_says_what_to_install(
     refuse(
         capfd, 'proofs need OR-Tools, which is not installed: pip install "xattn[tune]"', "panels", "--shape", "16x16"
     )
+
+
+@needs_solver
+def test_update_keeps_schedules_that_later_compilations_use(
+    small: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = compiled("panels", 16, 16)
+    first, text = record(capfd, "panels", "--shape", "16x16", "--update")
+    [loop] = first["loops"]
+    assert first["kept"] == ["row panels"] and first["refused"] == []
+    assert [path.name for path in small.iterdir()] == ["panels-16x16.json"]
+    assert f"kept 1 schedule in {small / 'panels-16x16.json'}" in text
+    after = compiled("panels", 16, 16)
+    assert len(after.bundles) != len(before.bundles)
+    kept = (small / "panels-16x16.json").read_bytes()
+
+    monkeypatch.setitem(sys.modules, "ortools", None)  # who has only the file needs no solver
+    second, text = record(capfd, "panels", "--shape", "16x16", "--update")
+    [now] = second["loops"]
+    assert (now["interval"], now["cycles"]) == (loop["best_interval"], loop["best_cycles"])
+    assert now["proved_minimal"] and second["kept"] == ["row panels"]
+    assert "proved minimal; its schedule is on file" in " ".join(re.sub(" +", " ", text).split())
+    assert (small / "panels-16x16.json").read_bytes() == kept
+
+
+@needs_solver
+def test_update_without_anything_better_writes_nothing(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found, text = record(capfd, "panels", "--shape", "16x16", "--update", "--time-limit", "1e-6")
+    assert found["kept"] == [] and not small.exists()
+    assert "no schedules to keep" in text
+
+
+@needs_solver
+def test_ctrl_c_leaves_the_files_as_they_were(
+    small: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.mkdir()
+    (small / "panels-16x16.json").write_bytes(b"[]")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for function in ("xattn.compiler.prove_model._interruptible", "os.replace"):  # in the search, and in the writing
+        with monkeypatch.context() as patch:
+            patch.setattr(function, interrupt)
+            assert prove("panels", "--shape", "16x16", "--update") not in (0, 2)
+        assert capfd.readouterr().out == ""
+        assert [path.name for path in small.iterdir()] == ["panels-16x16.json"]
+        assert (small / "panels-16x16.json").read_bytes() == b"[]"
+
+
+@needs_solver
+def test_a_folder_that_cannot_be_written_is_told(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small.write_text("not a folder")
+    refuse(capfd, f"cannot keep schedules in {small / 'panels-16x16.json'}: ", "panels", "--shape", "16x16", "--update")
 
 
 BAD = {

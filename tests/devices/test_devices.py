@@ -14,6 +14,7 @@ from xattn.devices import Host, KernelFaultError, Simulator
 from xattn.errors import InputError
 from xattn.isa import assemble
 from xattn.kernels.registry import compiled, kernel_spec, kernels
+from xattn.numerics.sound import init_state
 
 PLAIN = dict.fromkeys(("baseline", "tiled", "vectorized", "vectorized_pv"), plain_attention)
 PLAIN |= dict.fromkeys(("lut", "vectorized_lut"), plain_lut_attention)
@@ -63,6 +64,13 @@ def test_wrong_operands_are_refused(place: Simulator | Host) -> None:
         kernel.run(q, k[:8], v, 4)
     with pytest.raises(InputError, match="V is float64"):
         kernel.run(q, k, v.astype(np.float64), 4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", [Simulator(), Host()], ids=lambda device: device.name)
+def test_a_state_that_the_kernel_does_not_carry_is_refused(place: Simulator | Host) -> None:
+    kernel = place.load(kernel_spec("baseline"), SIDE, SIDE)
+    with pytest.raises(InputError, match="kernel baseline carries no state"):
+        kernel.run(*operands(1), 4, init_state((SIDE,), SIDE))
 
 
 def test_a_shape_that_the_kernel_cannot_take_is_refused() -> None:

@@ -13,10 +13,9 @@ import golden
 import numpy as np
 import pytest
 
-from xattn.bench import cut_tile, synthetic_activations
+from xattn.bench import synthetic_activations, tile_for
 from xattn.devices import Host, Simulator
 from xattn.kernels.registry import kernels
-from xattn.numerics.compat import DEFAULT_SHIFT
 
 SLOW_FROM = 100_000  # cycles: more than a second of simulation
 
@@ -47,8 +46,8 @@ def test_a_kernel_takes_the_cycles_of_the_golden_file(
     name: str, tokens: int, width: int, update: bool, request: pytest.FixtureRequest
 ) -> None:
     spec = kernels()[name]
-    tile = cut_tile(synthetic_activations(0), 0, tokens, width)
-    operands = (tile.q, tile.k, tile.v, DEFAULT_SHIFT)
+    tile = tile_for(spec, synthetic_activations(0), 0, tokens, width)
+    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before)
     result = Simulator().load(spec, tokens, width).run(*operands)
     model = Host().load(spec, tokens, width).run(*operands)
     assert np.array_equal(result.output, model.output), "not exact: cycles of a wrong kernel mean nothing"

@@ -1,10 +1,12 @@
 """Measuring kernels: inputs, exactness, cycles, accuracy, and the table and JSON that say so.
 
-`measure_ladder` runs kernels on a device and gives a `BenchRecord`; `cut_tile` takes the 64 tokens that they attend to
-out of one head's activations, real (xattn.whisper.speech_activations) or `synthetic_activations`.
+`measure_ladder` runs kernels on a device and gives a `BenchRecord`; `tile_for` takes what a kernel attends to (tokens
+by `cut_tile`, a block in mid-sequence by `cut_block`) out of one head's activations, real
+(xattn.whisper.speech_activations) or `synthetic_activations`.
 """
 
 from xattn.bench.activations import Activations, Tile, cut_tile, synthetic_activations
+from xattn.bench.blocks import cut_block, tile_for
 from xattn.bench.ladder import measure_ladder
 from xattn.bench.record import BenchRecord, InputRecord, KernelRecord
 
@@ -14,7 +16,9 @@ __all__ = [
     "InputRecord",
     "KernelRecord",
     "Tile",
+    "cut_block",
     "cut_tile",
     "measure_ladder",
     "synthetic_activations",
+    "tile_for",
 ]

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xattn.errors import InputError
+from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.quantize import quantize
 from xattn.numerics.reference import attention
+from xattn.numerics.sound import SoundState
 from xattn.numerics.synthetic import synthetic_activations as synthetic
 
 Float32 = NDArray[np.float32]
@@ -45,24 +47,40 @@ def synthetic_activations(seed: int) -> Activations:
 
 @dataclass(frozen=True)
 class Tile:
-    """Consecutive tokens of a head: int8 `[tokens, width]`, quantized with the head's scales, beside the floats."""
+    """Consecutive tokens of a head: int8 `[tokens, width]`, quantized with the head's scales, beside the floats.
+
+    A tile that is a block in mid-sequence (xattn.bench.blocks) has keys of other tokens, and a state before it.
+    """
 
     q: Int8
     k: Int8
     v: Int8
-    v_scale: float
-    """What one step of V, and so of the output, is worth."""
+    v_scale: float | NDArray[np.float64]
+    """What one step of V, and so of the output, is worth; in a block `[1, width]`, one a channel."""
     truth: NDArray[np.float64]
-    """Float attention of the tile's tokens over themselves, on the original floats: `[tokens, width]`."""
+    """Float attention `[tokens, width]` on the original floats: of the tile's tokens over themselves, or of a block's
+    queries over the keys that the state before it and the block cover."""
     first: int
+    shift: int
+    """Right shift of the integer scores."""
+    before: SoundState | None = None
 
 
-def cut_tile(activations: Activations, first: int, tokens: int, width: int) -> Tile:
+def cut_tile(activations: Activations, first: int, tokens: int, width: int, shift: int = DEFAULT_SHIFT) -> Tile:
     """Tokens `first` to `first + tokens - 1`, the first `width` channels of each.
 
     Q, K and V are quantized symmetrically with one scale each for the whole head. InputError when the head has no such
     tokens or channels.
     """
+    require_tile(activations, first, tokens, width)
+    part = (slice(first, first + tokens), slice(width))
+    q, k, v = (quantize(m) for m in (activations.q, activations.k, activations.v))
+    truth = attention(activations.q[part], activations.k[part], activations.v[part], scaling=1.0)
+    return Tile(q.values[part], k.values[part], v.values[part], float(v.scale.item()), truth, first, shift)
+
+
+def require_tile(activations: Activations, first: int, tokens: int, width: int) -> None:
+    """Refuse tokens or channels that the head does not have."""
     available, channels = activations.q.shape
     if not 1 <= tokens <= available or not 1 <= width <= channels:
         raise InputError(f"a tile of {tokens} tokens × {width} channels; the head has {available} × {channels}")
@@ -70,10 +88,6 @@ def cut_tile(activations: Activations, first: int, tokens: int, width: int) -> T
         raise InputError(
             f"first token {first} does not fit: {tokens} of {available} tokens start at 0 to {available - tokens}"
         )
-    part = (slice(first, first + tokens), slice(width))
-    q, k, v = (quantize(m) for m in (activations.q, activations.k, activations.v))
-    truth = attention(activations.q[part], activations.k[part], activations.v[part], scaling=1.0)
-    return Tile(q.values[part], k.values[part], v.values[part], float(v.scale.item()), truth, first)
 
 
 def another_first(activations: Activations, first: int, tokens: int) -> int:

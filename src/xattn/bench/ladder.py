@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xattn import __version__
-from xattn.bench.activations import Activations, Int8, Tile, another_first, cut_tile
+from xattn.bench.activations import Activations, Tile, another_first, require_tile
+from xattn.bench.blocks import tile_for
 from xattn.bench.record import (
+    CYCLES_ARE,
     PEAK_MACS_PER_CYCLE,
     AmdahlRecord,
     BenchRecord,
@@ -17,17 +20,19 @@ from xattn.bench.record import (
     RecordedRecord,
 )
 from xattn.bench.recorded import recorded_for
-from xattn.bench.stages import SCORES, stage_cycles
+from xattn.bench.stages import stage_cycles
 from xattn.devices import Device, Host, KernelFaultError, RunResult, Simulator
 from xattn.errors import InputError
-from xattn.kernels.registry import KernelSpec, compiled, kernel_spec, kernels
+from xattn.kernels.registry import KernelSpec, Matrix, compiled, kernel_spec, kernels
+from xattn.kernels.stages import SCORES
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.metrics import cosine, relative_l2
+from xattn.numerics.sound import SoundState, finish
 
 BASELINE = "baseline"
 DEFAULT_CLOCK_HZ = 1.8e9
 RUNS = ("first run", "same input again", "another input")
-LETTER = {"attention": "O", "scores": "S", "product": "C"}  # what reports call the result
+LETTER = {"attention": "O", "scores": "S", "product": "C", "block": "state"}  # what reports call the result
 
 Progress = Callable[[int, int, str], None]
 """Called with (runs done, runs in all, what runs next)."""
@@ -54,8 +59,10 @@ def measure_ladder(
     device = Simulator() if device is None else device
     chosen = chosen_kernels(names, tokens, width)
     specs = [kernel_spec(BASELINE), *chosen] if _needs_baseline(chosen) else chosen
-    tiles = [cut_tile(activations, at, tokens, width) for at in (first, another_first(activations, first, tokens))]
-    run = _Runs(device, tiles[0], tiles[1], shift, progress, len(RUNS) * len(chosen) + len(specs) - len(chosen))
+    require_tile(activations, first, tokens, width)
+    places = first, another_first(activations, first, tokens)
+    tiles = {s.name: [tile_for(s, activations, at, tokens, width, shift) for at in places] for s in specs}
+    run = _Runs(device, tiles, progress, len(RUNS) * len(chosen) + len(specs) - len(chosen))
     records = {spec.name: _measure(spec, run, len(RUNS) if spec in chosen else 1) for spec in specs}
     baseline = records.get(BASELINE)
     base = baseline.cycles if baseline is not None and baseline.passed else None
@@ -65,7 +72,7 @@ def measure_ladder(
     return BenchRecord(
         xattn=__version__,
         device=device.name,
-        cycles_are="simulated: one AIE2 core, from call to return, without DMA and launch",
+        cycles_are=CYCLES_ARE,
         input=_input_record(activations, first, tokens, width, shift),
         clock_hz=clock_hz,
         kernels=[records[spec.name] for spec in chosen],
@@ -109,31 +116,38 @@ class _Runs:
     """Runs kernels on the tiles, and tells how far the work is."""
 
     def __init__(
-        self, device: Device, tile: Tile, other: Tile, shift: int, progress: Progress | None, total: int
+        self, device: Device, tiles: Mapping[str, Sequence[Tile]], progress: Progress | None, total: int
     ) -> None:
-        self.device, self.tile, self.other, self.shift = device, tile, other, shift
+        self.device, self._tiles = device, tiles
         self.progress, self.total, self.done = progress, total, 0
         self.cycles_at: dict[str, Mapping[int, int] | None] = {}
 
+    def tiles(self, spec: KernelSpec) -> list[Tile]:
+        """What each of RUNS runs on: the kernel's tile, the tile again, and another tile."""
+        tile, other = self._tiles[spec.name]
+        return [tile, tile, other]
+
     def of(self, spec: KernelSpec, runs: int) -> list[RunResult]:
-        """One freshly loaded kernel, run on the tile, on the tile again, and on the other tile."""
-        kernel = self.device.load(spec, *self.tile.q.shape)
+        """One freshly loaded kernel, run on its tiles."""
+        kernel = self.device.load(spec, *self.tiles(spec)[0].q.shape)
         results = []
-        for what, tile in list(zip(RUNS, (self.tile, self.tile, self.other), strict=True))[:runs]:
+        for what, tile in list(zip(RUNS, self.tiles(spec), strict=True))[:runs]:
             if self.progress is not None:
                 self.progress(self.done, self.total, f"{spec.name}: {what}")
             self.done += 1
-            results.append(kernel.run(tile.q, tile.k, tile.v, self.shift))
+            results.append(kernel.run(tile.q, tile.k, tile.v, tile.shift, tile.before))
         return results
 
-    def expected(self, spec: KernelSpec, runs: int) -> list[Int8]:
+    def expected(self, spec: KernelSpec, runs: int) -> list[Matrix]:
         """What the integer model gives in the same runs."""
-        model = Host().load(spec, *self.tile.q.shape)
-        return [model.run(t.q, t.k, t.v, self.shift).output for t in (self.tile, self.tile, self.other)[:runs]]
+        tiles = self.tiles(spec)[:runs]
+        model = Host().load(spec, *tiles[0].q.shape)
+        return [model.run(t.q, t.k, t.v, t.shift, t.before).output for t in tiles]
 
 
 def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
-    tokens, width = run.tile.q.shape
+    tile = run.tiles(spec)[0]
+    tokens, width = tile.q.shape
     program = compiled(spec.name, tokens, width)
     record = KernelRecord(
         name=spec.name,
@@ -172,16 +186,23 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     record.warnings += suspicions(outputs)
     record.cycles, record.stalls = results[0].cycles, results[0].stalls
     run.cycles_at[spec.name] = results[0].cycles_at
-    if spec.computes == "attention":
-        dequantized = outputs[0] * run.tile.v_scale
-        record.cosine, record.rel_l2 = cosine(dequantized, run.tile.truth), relative_l2(dequantized, run.tile.truth)
+    if spec.computes in ("attention", "block"):
+        dequantized = _attended(spec, outputs[0]) * tile.v_scale
+        record.cosine, record.rel_l2 = cosine(dequantized, tile.truth), relative_l2(dequantized, tile.truth)
     cycles = [result.cycles for result in results]
     if len(set(cycles)) > 1:
         record.warnings.append(f"cycles differ from run to run: {', '.join(f'{c:,}' for c in cycles if c is not None)}")
     return record
 
 
-def describe_difference(what: str, output: Int8, model: Int8, letter: str = "O") -> str | None:
+def _attended(spec: KernelSpec, output: Matrix) -> NDArray[np.float64]:
+    """O in steps of V: the output, or what division makes of the state."""
+    if spec.carries_state:
+        return finish(SoundState.from_matrix(output.astype(np.int32)))
+    return output.astype(np.float64)
+
+
+def describe_difference(what: str, output: Matrix, model: Matrix, letter: str = "O") -> str | None:
     """One line about the elements in which an output matrix, called `letter`, differs from the model's; or None."""
     wrong = np.argwhere(output != model)
     if not len(wrong):
@@ -193,7 +214,7 @@ def describe_difference(what: str, output: Int8, model: Int8, letter: str = "O")
     )
 
 
-def suspicions(outputs: Sequence[Int8]) -> list[str]:
+def suspicions(outputs: Sequence[Matrix]) -> list[str]:
     """What no kernel gives for real data: one value everywhere, or the same output for two inputs.
 
     `outputs` are those of RUNS. An exact kernel can be suspicious too: then the input tests nothing.
@@ -222,11 +243,12 @@ def _amdahl(
     """What Q·Kᵀ alone can give, where both kernels were measured and the device says where cycles went."""
     if vectorized is None or not vectorized.passed or vectorized.speedup is None or cycles_at is None:
         return None
-    stages = stage_cycles(compiled(BASELINE, tokens, width), cycles_at)
-    total = sum(stages.values())
+    counted = stage_cycles(compiled(BASELINE, tokens, width), cycles_at)
+    total = counted.cycles
+    stages = {stage.name: stage.alone for stage in counted.stages}
     return AmdahlRecord(
         kernel=vectorized.name,
-        baseline_cycles=stages,
+        baseline_cycles={**stages, "overhead": counted.shared + counted.outside},
         scores_fraction=stages[SCORES] / total,
         limit=total / (total - stages[SCORES]),
         reached=vectorized.speedup,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+CYCLES_ARE = "simulated: one AIE2 core, from call to return, without DMA and launch"
 PEAK_MACS_PER_CYCLE = 256  # int8 × int8 on one AIE2 core: AMD AM020
 
 
@@ -31,12 +32,14 @@ class InputRecord(msgspec.Struct, kw_only=True):
 class KernelRecord(msgspec.Struct, kw_only=True):
     """One kernel. `speedup` is over baseline; cycles are those of one tile.
 
-    The speed-ups, `cosine` and `rel_l2` are null for a kernel that computes something else than attention.
+    The speed-ups are null for a kernel that computes something else than attention, `cosine` and `rel_l2` where it is
+    not a block of flash attention either.
     """
 
     name: str
     computes: str
-    """"attention", "scores" (clamp(Q·Kᵀ >> shift)) or "product" (clamp(A·B >> 7), Q for A and K for B)."""
+    """"attention", "scores" (clamp(Q·Kᵀ >> shift)), "product" (clamp(A·B >> 7), Q for A and K for B) or "block" (of
+    flash attention, from state to state)."""
     summary: str
     exact: bool
     """Equal to the integer model in every element of every run."""
@@ -47,7 +50,8 @@ class KernelRecord(msgspec.Struct, kw_only=True):
     speedup: float | None
     speedup_over_recorded: float | None
     cosine: float | None
-    """Of the dequantized output and float attention on the original floats, over the tile."""
+    """Of the dequantized output and float attention on the original floats, over the tile. Of a block: of what division
+    makes of its state, and float attention over the keys of the state before and of the block."""
     rel_l2: float | None
     macs: int
     stalls: int | None
@@ -79,7 +83,7 @@ class AmdahlRecord(msgspec.Struct, kw_only=True):
 
     kernel: str
     baseline_cycles: dict[str, int]
-    """The baseline's cycles by stage of attention, counted in its run."""
+    """The baseline's cycles that each stage of attention has alone, counted in its run, and all others."""
     scores_fraction: float
     """Share of the baseline's cycles that Q·Kᵀ takes."""
     limit: float

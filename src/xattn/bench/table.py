@@ -10,6 +10,11 @@ from xattn.bench.record import BenchRecord, InputRecord, KernelRecord, RecordedR
 
 MIN_WIDTH = 104  # a figure is never cut off; a narrow terminal wraps the line
 _NONE = "–"
+_ABOUT_BLOCKS = (
+    "64 more keys of the head for 64 queries; Q, K and V int8 with scales of channels; exact is the whole state (sums, "
+    "running sums, references), accurate what division makes of it, over all keys so far; that division, once a "
+    "sequence, is not counted, so no speed-up is given over a whole attention of 64 tokens"
+)
 
 
 def print_bench(record: BenchRecord, console: Console) -> None:
@@ -46,7 +51,11 @@ def footer_lines(record: BenchRecord) -> list[str]:
     if any(kernel.exact for kernel in record.kernels):
         lines.append("exact: every element equals the integer model's, in two runs on this tile and one on another")
     lines.append("cosine, rel. L2: dequantized output against float attention on the original floats")
-    if products := [kernel.name for kernel in record.kernels if kernel.computes != "attention"]:
+    blocks = [kernel for kernel in record.kernels if kernel.computes == "block"]
+    lines += [f"{kernel.name}: {kernel.summary}" for kernel in blocks]
+    if blocks:
+        lines.append(f"{', '.join(kernel.name for kernel in blocks)}: {_ABOUT_BLOCKS}")
+    if products := [kernel.name for kernel in record.kernels if kernel.computes in ("scores", "product")]:
         lines.append(
             f"{', '.join(products)}: one matrix product, not attention: nothing to compare its speed or accuracy"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.files import clock_of, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
@@ -63,7 +63,7 @@ def bench(
     from xattn.bench.table import print_bench
 
     tokens, width = tile_shape(shape)
-    clock_hz = _clock(clock)
+    clock_hz = clock_of(clock)
     names = tuple(kernel or ())
     if json is not None:
         require_writable(json)
@@ -121,20 +121,3 @@ def _activations(
             f"real activations ({', '.join(asked)}) need Whisper weights, and none were found: {_HOW_TO_GET_THEM}"
         )
     return replace(synthetic_activations(seed or 0), notes=(_NO_WEIGHTS,))
-
-
-def _clock(text: str) -> float:
-    """Hertz of "1.8" (GHz), "1.03GHz", "800MHz" or "1.8e9Hz"."""
-    units = {"ghz": 1e9, "mhz": 1e6, "hz": 1.0}
-    number, unit = text.strip().lower(), "ghz"
-    for name in units:
-        if number.endswith(name):
-            number, unit = number.removesuffix(name).strip(), name
-            break
-    try:
-        hertz = float(number) * units[unit]
-    except ValueError:
-        hertz = 0.0
-    if not 1e6 <= hertz <= 100e9:
-        raise InputError(f"clock {text!r} is no frequency from 1 MHz to 100 GHz, such as 1.8GHz, 1.03 (GHz) or 800MHz")
-    return hertz

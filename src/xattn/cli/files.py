@@ -1,4 +1,4 @@
-"""What commands share: reading input, writing output whole or not at all, numbers in any base, shapes."""
+"""What commands share: reading input, writing output whole or not at all, numbers in any base, shapes, clocks."""
 
 from __future__ import annotations
 
@@ -59,3 +59,20 @@ def tile_shape(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise InputError(f"shape {text!r} is not tokens × channels, such as 64x64")
     return int(parts[0]), int(parts[1])
+
+
+def clock_of(text: str) -> float:
+    """Hertz of "1.8" (GHz), "1.03GHz", "800MHz" or "1.8e9Hz"."""
+    units = {"ghz": 1e9, "mhz": 1e6, "hz": 1.0}
+    number, unit = text.strip().lower(), "ghz"
+    for name in units:
+        if number.endswith(name):
+            number, unit = number.removesuffix(name).strip(), name
+            break
+    try:
+        hertz = float(number) * units[unit]
+    except ValueError:
+        hertz = 0.0
+    if not 1e6 <= hertz <= 100e9:
+        raise InputError(f"clock {text!r} is no frequency from 1 MHz to 100 GHz, such as 1.8GHz, 1.03 (GHz) or 800MHz")
+    return hertz

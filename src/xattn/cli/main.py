@@ -19,6 +19,7 @@ COMMANDS = {
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
+    "profile": ("xattn.cli.profile", "Count a kernel's cycles by stage of the computation, and trace them over time."),
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
     "build": ("xattn.cli.build", "Build a kernel into files for the NPU: PDI, xclbin, instruction stream, ELF."),

@@ -93,14 +93,15 @@ def _show(proofs: list[LoopProof], kept: Kept | None, title: str, console: Conso
 
 def _verdict(proof: LoopProof) -> str:
     if not proof.best.is_improved:
-        return proof.best.verdict
+        return proof.best.verdict + ("; its schedule is on file" if proof.is_known else "")
     note = "" if proof.is_shorter else " (no gain at so few trips)"
     return f"{proof.best.verdict}; {proof.best_cycles} cycles{note}"
 
 
 def _show_kept(kept: Kept, console: Console) -> None:
     count = len(kept.entries)
-    console.print(f"kept {count} schedule{'' if count == 1 else 's'} in {kept.path}", soft_wrap=True, highlight=False)
+    text = f"kept {count} schedule{'' if count == 1 else 's'} in {kept.path}" if count else "no schedules to keep"
+    console.print(text, soft_wrap=True, highlight=False)
     for entry in kept.refused:
         console.print(
             f"{entry.loop}: II {entry.interval} is not kept: the compiler cannot use it (registers run out with it)",
@@ -118,6 +119,7 @@ def _as_json(kernel: str, tokens: int, width: int, proofs: list[LoopProof], kept
             "section": proof.section,
             "line": proof.line,
             "trips": proof.trips,
+            "on_file": proof.is_known,
             "interval": proof.best.known.interval,
             "resource_minimum": proof.resource_minimum,
             "recurrence_minimum": proof.recurrence_minimum,

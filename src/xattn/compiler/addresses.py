@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from xattn.compiler.ir import (
@@ -22,6 +22,7 @@ from xattn.compiler.ir import (
     Loop,
     MemoryReference,
     Operation,
+    Origin,
     Program,
     Reference,
     Region,
@@ -118,6 +119,7 @@ class _Addresses:
         self.counting: dict[tuple[VirtualRegister, tuple[int, ...]], VirtualRegister] = {}
         self.bases: dict[Array, VirtualRegister] = {}
         self.kept: dict[VirtualRegister, VirtualRegister] = {}  # arguments in r registers, by pointer
+        self.origin = Origin()  # of the access that addresses are being made for
 
     def assign(self) -> None:
         if len(self.program.pointers) > _MANY_POINTERS:
@@ -129,7 +131,7 @@ class _Addresses:
         """Copy the pointers that the caller gives into r registers: the p registers are for those that walk."""
         for pointer in self.program.pointers:
             copy = self.kept[pointer] = VirtualRegister("r", f"address of {pointer.name}")
-            self.entry.operations.append(_move(copy, pointer))
+            self.entry.operations.append(self._move(copy, pointer))
 
     def _groups(self, region: Region, path: tuple[Loop, ...]) -> Iterator[_Group]:
         for item in region:
@@ -176,6 +178,7 @@ class _Addresses:
     # -- addressing by a run-time index ---------------------------------------------------------------------------
 
     def _index_by_register(self, operation: Operation, memory: MemoryReference) -> None:
+        self.origin = operation.origin
         base = self._base(memory.array)
         operation.choices = tuple(Choice(c.opcode, {**c.operands, "ptr": base}) for c in operation.choices)
 
@@ -185,13 +188,14 @@ class _Addresses:
             return array.base
         if array not in self.bases:
             pointer = self.bases[array] = VirtualRegister("p", array.name)
-            self.entry.operations.append(_set_address(pointer, array))
+            self.entry.operations.append(self._set_address(pointer, array))
         return self.bases[array]
 
     # -- walking pointers -----------------------------------------------------------------------------------------
 
     def _assign_group(self, group: _Group) -> None:
-        pointer = VirtualRegister("p", f"{group.array.name}@{group.operations[0].line}")
+        self.origin = group.operations[0].origin
+        pointer = VirtualRegister("p", f"{group.array.name}@{self.origin.line}")
         home = next((loop for loop in group.path if group.terms.moves_with(loop)), None)
         home = home or (group.path[-1] if group.path else None)
         self._set_before(home, group, pointer)
@@ -213,14 +217,11 @@ class _Addresses:
         """Set the pointer to its first address where the loop that moves it starts."""
         first = group.offsets[0]
         if group.array.base is None:
-            operations = [_set_address(pointer, group.array, first)]
+            operations = [self._set_address(pointer, group.array, first)]
         else:
-            operations = [_move(pointer, self.kept.get(group.array.base, group.array.base))]
+            operations = [self._move(pointer, self.kept.get(group.array.base, group.array.base))]
             if first:
                 operations.append(self._advance(pointer, (first,), group.path))
-        line = group.operations[0].line
-        for operation in operations:
-            operation.line = line
         if home is None:
             block = _block_of(self.program.body, group.operations[0])
             block.operations[:0] = operations
@@ -251,7 +252,7 @@ class _Addresses:
             steps = tuple(step - inner_advance for step in group.terms.steps(outer))
             if any(steps):
                 advance = self._advance(pointer, steps, group.path)
-                advance.line = outer.line
+                advance.origin = replace(outer.origin, stage=self.origin.stage)
                 if not isinstance(outer.body[-1], Block):
                     outer.body.append(Block())
                 last = outer.body[-1]
@@ -261,7 +262,7 @@ class _Addresses:
     def _advance_after(self, group: _Group, pointer: VirtualRegister, steps: tuple[int, ...]) -> None:
         """Move the pointer to the next trip, at the block's end or where the group says."""
         advance = self._advance(pointer, steps, group.path)
-        advance.line = group.operations[-1].line
+        advance.origin = group.operations[-1].origin
         operations = _block_of(self.program.body, group.operations[-1]).operations
         if group.before_advance is None:
             operations.append(advance)
@@ -274,7 +275,7 @@ class _Addresses:
         if len(set(steps)) > 1:
             counting = self._counting_modifier(pointer, steps, path)
             by_slot = (instruction_table().opcodes[name] for name in ("PADDB_2D", "PADDA_2D", "PADDS_2D"))
-            return Operation(tuple(Choice(opcode, {"ptr": pointer, "mod": counting}) for opcode in by_slot))
+            return self._made(tuple(Choice(opcode, {"ptr": pointer, "mod": counting}) for opcode in by_slot))
         names = ("PADDB_ldb_ptr_inc_nrm_imm", "PADDA_lda_ptr_inc_idx_imm", "PADDS_st_ptr_inc_idx_imm")
         choices = []
         for name in names:
@@ -287,7 +288,7 @@ class _Addresses:
             modifier = self._modifier(step, path)
             names = ("PADDB_ldb_ptr_inc_nospill_nrm", "PADDA_lda_ptr_inc_idx", "PADDS_st_ptr_inc_idx")
             choices = [Choice(instruction_table().opcodes[n], {"ptr": pointer, "mod": modifier}) for n in names]
-        return Operation(tuple(choices))
+        return self._made(tuple(choices))
 
     def _modifier(self, step: int, path: tuple[Loop, ...]) -> VirtualRegister:
         """A modifier register with a constant, set before the outermost loop."""
@@ -295,7 +296,7 @@ class _Addresses:
         if (outermost, step) not in self.modifiers:
             register = self.modifiers[outermost, step] = VirtualRegister("m", f"step {step}")
             before = self.entry if outermost is None else self._block_before(outermost)
-            before.operations.append(_set_constant(register, step))
+            before.operations.append(self._set_constant(register, step))
         return self.modifiers[outermost, step]
 
     def _counting_modifier(
@@ -310,9 +311,24 @@ class _Addresses:
             register = self.counting[key] = VirtualRegister("d", f"steps {steps}")
             values = (steps[1], inner.shape[-1] - 1, steps[0], 0)  # m, dn, dj, dc
             self._block_before(path[0]).operations.extend(
-                Operation(constant_choices(register.part(place), value)) for place, value in enumerate(values)
+                self._made(constant_choices(register.part(place), value)) for place, value in enumerate(values)
             )
         return self.counting[key]
+
+    def _made(self, choices: tuple[Choice, ...]) -> Operation:
+        """An operation for the access that addresses are being made for."""
+        return Operation(choices, origin=self.origin)
+
+    def _set_constant(self, register: VirtualRegister, value: int) -> Operation:
+        return self._made(constant_choices(register, value))
+
+    def _set_address(self, pointer: VirtualRegister, array: Array, offset: int = 0) -> Operation:
+        operands: dict[str, Reference] = {"mMvSclDstCg": pointer, "i": Address.of(array, offset)}
+        return self._made((Choice(instruction_table().opcodes["MOVXM_lng_cg"], operands),))
+
+    def _move(self, target: VirtualRegister, source: VirtualRegister) -> Operation:
+        operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
+        return self._made((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
 
     def _block_before(self, loop: Loop) -> Block:
         region, position = _find(self.program.body, loop)
@@ -330,20 +346,6 @@ def _readdress(operation: Operation, mode: str, **address: Reference) -> None:
         operands = {name: value for name, value in choice.operands.items() if name not in ("ptr", "dj", "imm", "mod")}
         choices.append(Choice(opcode, {**operands, **address}))
     operation.choices = tuple(choices)
-
-
-def _set_constant(register: VirtualRegister, value: int) -> Operation:
-    return Operation(constant_choices(register, value))
-
-
-def _set_address(pointer: VirtualRegister, array: Array, offset: int = 0) -> Operation:
-    operands: dict[str, Reference] = {"mMvSclDstCg": pointer, "i": Address.of(array, offset)}
-    return Operation((Choice(instruction_table().opcodes["MOVXM_lng_cg"], operands),))
-
-
-def _move(target: VirtualRegister, source: VirtualRegister) -> Operation:
-    operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
-    return Operation((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
 
 
 def _find(region: Region, wanted: Loop) -> tuple[Region, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xattn.compiler.addresses import assign_addresses
 from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError, allocate
@@ -18,7 +19,7 @@ from xattn.compiler.language.recorder import constant_choices
 from xattn.compiler.legality import assert_legal, state_at_reset
 from xattn.compiler.liveness import Liveness, analyse, fits, pressure
 from xattn.compiler.place import place_arrays
-from xattn.compiler.schedule import Policy, schedule_section
+from xattn.compiler.schedule import KnownSchedules, Policy, known_loop, schedule_section
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
@@ -58,8 +59,13 @@ class CompiledKernel:
         return self.emitted.bundles
 
 
-def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKernel:
-    """Record a kernel function and compile it. Errors name the array, loop or limit that stands in the way."""
+def compile_kernel(
+    function: Callable[[Kernel], None], name: str, known: KnownSchedules = lambda _: ()
+) -> CompiledKernel:
+    """Record a kernel function and compile it. Errors name the array, loop or limit that stands in the way.
+
+    `known` gives schedules for loops, which are taken where they are shorter than those found here.
+    """
     kernel = Kernel(name)
     function(kernel)
     program = kernel.program
@@ -67,7 +73,7 @@ def compile_kernel(function: Callable[[Kernel], None], name: str) -> CompiledKer
     addresses = place_arrays(program.arrays)
     assign_addresses(program)
     arguments = _argument_registers(program)
-    scheduled, registers, saved = _schedule_and_allocate(program, arguments)
+    scheduled, registers, saved = _schedule_and_allocate(program, arguments, known)
     emitted = emit(scheduled, registers)
     _prove_legal(emitted, arguments)
     compiled = CompiledKernel(
@@ -91,12 +97,54 @@ def _prove_legal(emitted: Emitted, arguments: dict[VirtualRegister, Register]) -
     assert_legal(emitted.code, defined_at_entry=frozenset(defined), allow_in_flight_reads=True)
 
 
+@dataclass
+class _Restraint:
+    """What has been given up so that registers and program memory suffice, by section."""
+
+    known: KnownSchedules
+    level: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # place in _POLICIES
+    refused: set[str] = field(default_factory=set)  # known schedules
+
+    def schedule(self, section: Section, live: Liveness) -> ScheduledSection:
+        """By the first policy, from the present level on, under which the section's values have registers."""
+
+        def has_registers(candidate: ScheduledSection) -> bool:
+            return fits(candidate, live)
+
+        for level in range(self.level[section.name], len(_POLICIES)):
+            scheduled = schedule_section(section, _POLICIES[level], has_registers)
+            self.level[section.name] = level
+            if has_registers(scheduled):
+                break
+        if section.loop is None or section.name in self.refused:
+            return scheduled
+        return known_loop(scheduled, self.known, has_registers) or scheduled
+
+    def can_rise(self, scheduled: ScheduledSection) -> bool:
+        """Whether there is anything left to give up."""
+        return _is_known(scheduled) or self.level[scheduled.section.name] + 1 < len(_POLICIES)
+
+    def rise(self, scheduled: ScheduledSection) -> None:
+        """Give up the section's known schedule, or some of its freedom."""
+        if _is_known(scheduled):
+            self.refused.add(scheduled.section.name)
+        else:
+            self.level[scheduled.section.name] += 1
+
+
+def _is_known(scheduled: ScheduledSection) -> bool:
+    return isinstance(scheduled, PipelinedLoop) and scheduled.is_known
+
+
 def _schedule_and_allocate(
-    program: Program, arguments: dict[VirtualRegister, Register]
+    program: Program, arguments: dict[VirtualRegister, Register], known: KnownSchedules
 ) -> tuple[list[ScheduledSection], dict[VirtualRegister, Register], tuple[Register, ...]]:
-    """Schedule freely; where registers run out, with more and more restraint, section by section."""
+    """Schedule freely; where registers run out, with more and more restraint, section by section.
+
+    Known schedules are given up first: with them a kernel never becomes worse than without.
+    """
     saved: tuple[Register, ...] = ()
-    restraint: dict[str, int] = {}
+    restraint = _Restraint(known)
     while True:
         sections = to_sections(program)
         _save_registers(sections, saved)
@@ -104,17 +152,17 @@ def _schedule_and_allocate(
         scheduled = _schedule(sections, live, restraint)
         too_long = _longest_pipeline(scheduled)
         if too_long is not None:
-            restraint[too_long.section.name] += 1
+            restraint.rise(too_long)
             continue
         try:
             registers = allocate(scheduled, arguments, live)
         except OutOfRegistersError as error:
             file = error.file
-            crowded = [s for s in scheduled if restraint[s.section.name] + 1 < len(_POLICIES)]
+            crowded = [s for s in scheduled if restraint.can_rise(s)]
             if not crowded:
                 raise
-            worst = max(crowded, key=lambda s: (pressure(s, live).get(file, 0), s.length))
-            restraint[worst.section.name] += 1
+            worst = max(crowded, key=lambda s: (_is_known(s), pressure(s, live).get(file, 0), s.length))
+            restraint.rise(worst)
             continue
         used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}
         if used <= set(saved):
@@ -123,33 +171,23 @@ def _schedule_and_allocate(
 
 
 def _longest_pipeline(scheduled: list[ScheduledSection]) -> PipelinedLoop | None:
-    """The pipelined loop that takes most room, when the program does not fit."""
+    """The pipelined loop that takes most room, known ones first, when the program does not fit."""
     if sum(section.length for section in scheduled) * FETCH_BYTES <= PROGRAM_MEMORY_BYTES:
         return None
     loops = [section for section in scheduled if isinstance(section, PipelinedLoop)]
-    return max(loops, key=lambda loop: loop.length, default=None)
+    return max(loops, key=lambda loop: (loop.is_known, loop.length), default=None)
 
 
-def _schedule(sections: list[Section], live: Liveness, restraint: dict[str, int]) -> list[ScheduledSection]:
+def _schedule(sections: list[Section], live: Liveness, restraint: _Restraint) -> list[ScheduledSection]:
     """Loops first: how far their iterations overlap decides the count that is set before them."""
-    scheduled = {section: _schedule_one(section, live, restraint) for section in sections if section.loop is not None}
+    scheduled = {section: restraint.schedule(section, live) for section in sections if section.loop is not None}
     for section, loop in scheduled.items():
         if isinstance(loop, PipelinedLoop) and section.count is not None:
             section.count.choices = constant_choices(instruction_table().registers["LC"], loop.rounds)
-    result = [scheduled.get(section) or _schedule_one(section, live, restraint) for section in sections]
+    result = [scheduled.get(section) or restraint.schedule(section, live) for section in sections]
     _wait_after_loops(result)
     separate_loop_setup(result)
     return result
-
-
-def _schedule_one(section: Section, live: Liveness, restraint: dict[str, int]) -> ScheduledSection:
-    """By the first policy, from the section's present restraint on, under which its values have registers."""
-    for level in range(restraint.setdefault(section.name, 0), len(_POLICIES)):
-        scheduled = schedule_section(section, _POLICIES[level], lambda candidate: fits(candidate, live))
-        restraint[section.name] = level
-        if fits(scheduled, live):
-            break
-    return scheduled
 
 
 def _argument_registers(program: Program) -> dict[VirtualRegister, Register]:

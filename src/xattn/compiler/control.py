@@ -35,6 +35,7 @@ class Section:
     count: Operation | None = None  # sets how often the hardware loop runs
     branch: Operation | None = None  # to `target`, after everything else
     target: str | None = None
+    closes: Loop | None = None  # the loop around others whose end the branch is
     successors: list[Section] = field(default_factory=list)
     keeps: tuple[Location, ...] = ()  # what the caller finds after a return
 
@@ -91,7 +92,7 @@ class _Builder:
     def _conditional(self, item: When) -> None:
         after = self._name("unless")
         operands: dict[str, Reference] = {"mRx": item.condition, "cpmaddr": Label(after)}
-        self.current.branch = Operation((Choice(instruction_table().opcodes["JZ"], operands),), line=item.line)
+        self.current.branch = Operation((Choice(instruction_table().opcodes["JZ"], operands),), origin=item.origin)
         self.current.target = after
         self.targets.add(after)
         self._start(self._name("when"))
@@ -106,8 +107,8 @@ class _Builder:
         # le first: it is the last to be needed, and the distance from these writes to the loop's end is checked later
         for register, value in (("LS", Label(name)), ("LE", Label(f"{name}.end"))):
             operands: dict[str, Reference] = {"mMvSclDstCg": table.registers[register], "i": value}
-            self._add(Operation((Choice(table.opcodes["MOVXM_lng_cg"], operands),), line=loop.line))
-        count = Operation(constant_choices(table.registers["LC"], loop.trips), line=loop.line)
+            self._add(Operation((Choice(table.opcodes["MOVXM_lng_cg"], operands),), origin=loop.origin))
+        count = Operation(constant_choices(table.registers["LC"], loop.trips), origin=loop.origin)
         self._add(count)
         section = self._start(name, loop)
         section.count = count
@@ -116,7 +117,7 @@ class _Builder:
 
     def _counted_loop(self, loop: Loop) -> None:
         counter = VirtualRegister("r", f"count of {loop.name}")
-        self._add(Operation(constant_choices(counter, loop.trips), line=loop.line))
+        self._add(Operation(constant_choices(counter, loop.trips), origin=loop.origin))
         name = self._name("around")
         self.targets.add(name)
         self._start(name)
@@ -126,10 +127,10 @@ class _Builder:
             Choice(table["ADD_add_r_ri"], {"mRx": counter, "mRx0": counter, "c7s": -1}),
             Choice(table["ADD_NC"], {"dst": counter, "s0": counter, "imm": -1}),
         )
-        self._add(Operation(decrement, line=loop.line))
+        self._add(Operation(decrement, origin=loop.origin))
         branch: dict[str, Reference] = {"mRx": counter, "cpmaddr": Label(name)}
-        self.current.branch = Operation((Choice(table["JNZ"], branch),), line=loop.line)
-        self.current.target = name
+        self.current.branch = Operation((Choice(table["JNZ"], branch),), origin=loop.origin)
+        self.current.target, self.current.closes = name, loop
         self._start(self._name("after"))
 
     def _add(self, operation: Operation) -> None:

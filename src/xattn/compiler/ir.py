@@ -201,13 +201,30 @@ class MemoryReference:
     is_store: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named stage of what a kernel computes, or a part of one."""
+
+    name: str
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked for an operation: a line of a kernel's source (0: nobody's), and the stage that it belongs to."""
+
+    file: str = ""
+    line: int = 0
+    stage: Stage | None = None
+
+
 @dataclass(eq=False)
 class Operation:
-    """One operation in program order. `line` is the kernel source line that asked for it."""
+    """One operation in program order."""
 
     choices: tuple[Choice, ...]
     memory: MemoryReference | None = None
-    line: int = 0
+    origin: Origin = Origin()
     serial: int = field(default_factory=lambda: next(_serial))
 
     def __repr__(self) -> str:
@@ -219,6 +236,11 @@ class Operation:
     def opcode(self) -> Opcode:
         """The first choice's opcode."""
         return self.choices[0].opcode
+
+    @property
+    def line(self) -> int:
+        """The kernel source line that asked for it, 0 where none did."""
+        return self.origin.line
 
 
 @dataclass(eq=False)
@@ -234,7 +256,7 @@ class When:
 
     condition: VirtualRegister
     body: Region = field(default_factory=list)
-    line: int = 0
+    origin: Origin = Origin()
 
 
 @dataclass(eq=False)
@@ -244,8 +266,13 @@ class Loop:
     shape: tuple[int, ...]
     body: Region = field(default_factory=list)
     name: str = ""
-    line: int = 0
+    origin: Origin = Origin()
     serial: int = field(default_factory=lambda: next(_serial))
+
+    @property
+    def line(self) -> int:
+        """The kernel source line of the loop."""
+        return self.origin.line
 
     @property
     def trips(self) -> int:

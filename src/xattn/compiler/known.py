@@ -1,4 +1,4 @@
-"""Schedules that a proof or a long search has found, kept in files beside the kernels they belong to.
+"""Schedules that a proof or a long search has found, kept in files, one for each kernel and shape.
 
 An entry is found by a hash of its loop (operations, timings, dependences), so it stops being used by itself as soon as
 the kernel, the compiler or the machine table changes the loop. Whatever is read is checked against the loop first.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -20,9 +20,9 @@ from xattn.compiler.machine import LocationAccess
 from xattn.compiler.modulo import ModuloSchedule
 from xattn.compiler.modulo_check import broken_rule
 from xattn.errors import InputError
-from xattn.isa.timing import FETCH_BYTES, PROGRAM_MEMORY_BYTES
+from xattn.files import write_whole
 
-SCHEDULES = Path(__file__).parent.parent / "kernels" / "schedules"
+_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what reading of foreign JSON can raise
 
 
 class KnownSchedule(msgspec.Struct, frozen=True):
@@ -46,79 +46,69 @@ class KnownSchedule(msgspec.Struct, frozen=True):
         return ModuloSchedule(self.interval, list(self.cycles), list(self.choices))
 
 
-def known_schedule(graph: Graph, most_stages: int | None = None, folder: Path = SCHEDULES) -> ModuloSchedule | None:
-    """The best schedule on file for a loop, or None. Entries that are damaged, outdated or wrong do not count.
-
-    `most_stages`: iterations under way at once (a loop's trips at most).
-    """
-    entry = known_entry(graph, most_stages, folder)
-    return entry.schedule if entry else None
-
-
-def known_entry(graph: Graph, most_stages: int | None = None, folder: Path = SCHEDULES) -> KnownSchedule | None:
-    """As `known_schedule`, with its proof."""
-    entries = _by_key(folder)
-    if not entries:
-        return None
-    found = [
-        entry
-        for entry in entries.get(loop_key(graph), ())
-        if broken_rule(graph, entry.schedule) is None and (most_stages is None or entry.schedule.stages <= most_stages)
-    ]
-    return min(found, key=lambda entry: (entry.interval, entry.schedule.stages, entry.cycles), default=None)
+def usable_schedules(graph: Graph, entries: Iterable[KnownSchedule]) -> list[ModuloSchedule]:
+    """The schedules that are this loop's and obey all its rules; damaged, outdated and wrong entries do not count."""
+    entries = list(entries)
+    key = loop_key(graph) if entries else ""
+    own = [entry.schedule for entry in entries if entry.key == key]
+    return [schedule for schedule in own if broken_rule(graph, schedule) is None]
 
 
-def _is_usable(schedule: ModuloSchedule, graph: Graph, most_stages: int | None) -> bool:
-    if broken_rule(graph, schedule) is not None or schedule.interval * FETCH_BYTES > PROGRAM_MEMORY_BYTES:
-        return False
-    return most_stages is None or schedule.stages <= most_stages
+class ScheduleFiles:
+    """The files of a folder as they are now, read once. Equal while nothing in the folder changes."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._state = folder, tuple((path.name, path.lstat().st_mtime_ns) for path in self._paths)
 
-def schedule_file(kernel: str, shape: tuple[int, int], folder: Path = SCHEDULES) -> Path:
-    """Where a kernel's schedules for a shape (tokens, width) are kept."""
-    return folder / f"{kernel}-{shape[0]}x{shape[1]}.json"
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScheduleFiles) and self._state == other._state
 
+    def __hash__(self) -> int:
+        return hash(self._state)
 
-def store_schedules(
-    kernel: str, shape: tuple[int, int], entries: Iterable[KnownSchedule], folder: Path = SCHEDULES
-) -> Path:
-    """Keep these schedules for a kernel, and no others; without any, its file goes. InputError when it cannot be."""
-    path = schedule_file(kernel, shape, folder)
-    lines = [msgspec.json.encode(entry).decode() for entry in entries]
-    try:
-        if lines:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".new")
-            temporary.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-            temporary.replace(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot keep schedules in {path}: {error.strerror or error}") from None
-    _by_key.cache_clear()
-    return path
+    @property
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*.json"))
+
+    def schedules(self, graph: Graph) -> list[ModuloSchedule]:
+        """The usable ones for a loop, from all files."""
+        return usable_schedules(graph, self.entries)
+
+    @cached_property
+    def entries(self) -> list[KnownSchedule]:
+        """All entries of all files."""
+        return [entry for path in self._paths for entry in read_entries(path)]
+
+    def path(self, kernel: str, shape: tuple[int, int]) -> Path:
+        """Where a kernel's schedules for a shape (tokens, width) are kept."""
+        return self.folder / f"{kernel}-{shape[0]}x{shape[1]}.json"
+
+    def store(self, kernel: str, shape: tuple[int, int], entries: Iterable[KnownSchedule]) -> None:
+        """Keep these schedules for a kernel, and no others; without any, its file goes. InputError when that fails."""
+        path = self.path(kernel, shape)
+        lines = [msgspec.json.encode(entry).decode() for entry in entries]
+        try:
+            if lines:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_whole(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot keep schedules in {path}: {error.strerror or error}") from None
 
 
 def read_entries(path: Path) -> list[KnownSchedule]:
     """The entries of a file that can be read, none of a file that cannot."""
     try:
         items = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *_DAMAGED):
         return []
     found = []
     for item in items:
-        with suppress(msgspec.DecodeError):
+        with suppress(*_DAMAGED):
             found.append(msgspec.json.decode(item, type=KnownSchedule))
     return found
-
-
-@lru_cache(maxsize=8)
-def _by_key(folder: Path) -> dict[str, list[KnownSchedule]]:
-    entries: dict[str, list[KnownSchedule]] = {}
-    for path in sorted(folder.glob("*.json")):
-        for entry in read_entries(path):
-            entries.setdefault(entry.key, []).append(entry)
-    return entries
 
 
 def loop_key(graph: Graph) -> str:

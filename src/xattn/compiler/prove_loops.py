@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xattn.compiler.compile import CompiledKernel
-from xattn.compiler.control import Section
 from xattn.compiler.dependence import Graph, build_graph
 from xattn.compiler.interval_bounds import port_bound, recurrence_bound, slot_bound
 from xattn.compiler.known import KnownSchedule, loop_key
@@ -27,7 +26,7 @@ class LoopProof:
     name: str
     line: int
     trips: int
-    is_pipelined: bool
+    is_known: bool  # it has a schedule from a file
     resource_minimum: int
     recurrence_minimum: int
     cycles: int
@@ -88,11 +87,11 @@ def _proof(scheduled: ScheduledSection, graph: Graph, best: BestInterval) -> Loo
         section.loop.name,
         section.loop.line,
         section.loop.trips,
-        isinstance(scheduled, PipelinedLoop),
+        isinstance(scheduled, PipelinedLoop) and scheduled.is_known,
         max(slot_bound(graph).interval, port_bound(graph).interval),
         recurrence_bound(graph).interval,
-        cycles_of(scheduled),
-        cycles_with(section, graph, best.schedule) if best.is_improved else cycles_of(scheduled),
+        scheduled.cycles_of_loop,
+        (PipelinedLoop(section, graph, best.schedule) if best.is_improved else scheduled).cycles_of_loop,
         best,
         graph,
     )
@@ -104,16 +103,3 @@ def schedule_of(scheduled: ScheduledSection) -> ModuloSchedule:
         return scheduled.schedule
     assert isinstance(scheduled, StraightSection)
     return ModuloSchedule(scheduled.length, list(scheduled.cycles), list(scheduled.choices))
-
-
-def cycles_of(scheduled: ScheduledSection) -> int:
-    """Cycles of one call of a loop as it is."""
-    assert scheduled.section.loop is not None
-    if isinstance(scheduled, PipelinedLoop):
-        return scheduled.length + (scheduled.rounds - 1) * scheduled.schedule.interval
-    return scheduled.length * scheduled.section.loop.trips + scheduled.drained
-
-
-def cycles_with(section: Section, graph: Graph, schedule: ModuloSchedule) -> int:
-    """Cycles of one call of a loop with another schedule."""
-    return cycles_of(PipelinedLoop(section, graph, schedule))

@@ -8,13 +8,13 @@ that finds nothing, their body is list-scheduled as one iteration whose resource
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from xattn.compiler.control import Section
 from xattn.compiler.dependence import Edge, Graph, build_graph
 from xattn.compiler.machine import OperationTiming
-from xattn.compiler.modulo import modulo_schedule
+from xattn.compiler.modulo import ModuloSchedule, modulo_schedule
 from xattn.compiler.reservation import ReservationTable
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
 from xattn.errors import XattnError
@@ -23,6 +23,8 @@ from xattn.isa.timing import DELAY_SLOTS
 # Of an iteration's length: an interval above it is not worth a prologue and an epilogue. Scalar loops gain least.
 _WORTHWHILE, _WORTHWHILE_SCALAR = 0.95, 0.7
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
+
+KnownSchedules = Callable[[Graph], Iterable[ModuloSchedule]]  # legal schedules of a loop that somebody found before
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,21 @@ def _pipeline(
     if found is None or found.stages > section.loop.trips:
         return None
     pipelined = PipelinedLoop(section, graph, found)
-    cycles = pipelined.length + (pipelined.rounds - 1) * found.interval
-    shorter = cycles < straight.length * section.loop.trips + straight.drained
+    shorter = pipelined.cycles_of_loop < straight.cycles_of_loop
     return pipelined if shorter or not fits(straight) else None
+
+
+def known_loop(
+    found: ScheduledSection, known: KnownSchedules, fits: Callable[[ScheduledSection], bool]
+) -> PipelinedLoop | None:
+    """The shortest loop with a known schedule that `fits`, when it is shorter than the one found by search."""
+    section, loop = found.section, found.section.loop
+    assert loop is not None
+    graph = found.graph if isinstance(found, PipelinedLoop) else build_graph(section.operations, loop)
+    usable = [schedule for schedule in known(graph) if schedule.stages <= loop.trips]
+    loops = [PipelinedLoop(section, graph, schedule, is_known=True) for schedule in usable]
+    shorter = [candidate for candidate in loops if candidate.cycles_of_loop < found.cycles_of_loop]
+    return next((best for best in sorted(shorter, key=lambda c: c.cycles_of_loop) if fits(best)), None)
 
 
 def _heights(graph: Graph) -> list[int]:

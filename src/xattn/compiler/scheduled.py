@@ -46,6 +46,11 @@ class ScheduledSection(ABC):
         """When storage leaves hold values, in cycles of the section."""
 
     @property
+    @abstractmethod
+    def cycles_of_loop(self) -> int:
+        """Cycles of one call of a hardware loop, all its trips, until nothing of it is under way."""
+
+    @property
     def drained(self) -> int:
         """Cycles after the section's end until nothing of it is under way."""
         return max([0, *(issue.cycle + issue.timing.drained - self.length for issue in self.issues)])
@@ -91,6 +96,12 @@ class StraightSection(ScheduledSection):
         ):
             yield Issue(cycle, operation, operation.choices[choice], timings[choice])
 
+    @property
+    def cycles_of_loop(self) -> int:
+        """All trips, one after the other."""
+        assert self.section.loop is not None
+        return self.length * self.section.loop.trips + self.drained
+
     def lengthen(self, cycles: int) -> None:
         """Wait at the end."""
         self.length += cycles
@@ -109,17 +120,26 @@ class StraightSection(ScheduledSection):
 
 
 class PipelinedLoop(ScheduledSection):
-    """A hardware loop whose iterations overlap: prologue, the loop itself, epilogue."""
+    """A hardware loop whose iterations overlap: prologue, the loop itself, epilogue.
 
-    def __init__(self, section: Section, graph: Graph, schedule: ModuloSchedule) -> None:
+    `is_known`: the schedule was not searched for but known beforehand.
+    """
+
+    def __init__(self, section: Section, graph: Graph, schedule: ModuloSchedule, is_known: bool = False) -> None:
         assert section.loop is not None
         self.section, self.graph, self.schedule, self.early = section, graph, schedule, False
+        self.is_known = is_known
         self.ahead = schedule.stages - 1  # iterations that start before the loop proper
         self.rounds = section.loop.trips - self.ahead
         interval = schedule.interval
         self.loop_first, self.loop_last = self.ahead * interval, (self.ahead + 1) * interval - 1
         done = max(c + t[k].drained for c, k, t in zip(schedule.cycles, schedule.choices, graph.timings, strict=True))
         self.length = max(self.loop_last + 1, self.ahead * interval + done)
+
+    @property
+    def cycles_of_loop(self) -> int:
+        """Prologue, epilogue and the rounds between them."""
+        return self.length + (self.rounds - 1) * self.schedule.interval
 
     @cached_property
     def issues(self) -> list[Issue]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xattn.errors import InputError, XattnError
-from xattn.kernels.registry import KernelSpec
+from xattn.kernels.registry import KernelSpec, Matrix
+from xattn.numerics.sound import SoundState
 
 Int8 = NDArray[np.int8]
 
@@ -22,10 +23,11 @@ class KernelFaultError(XattnError):
 class RunResult:
     """What one run of a kernel gave, and its cost where the device counts it.
 
-    `output` is int8, row-major, of the kernel's `output_shape`: O `[tokens, width]` of attention.
+    `output` is row-major, of the kernel's `output_shape`: int8 O `[tokens, width]` of attention, or the int32 matrix
+    of the state after a block.
     """
 
-    output: Int8
+    output: Matrix
     cycles: int | None = None
     """Core cycles from the call to the return, bank conflicts included; None where nothing is counted."""
     stalls: int | None = None
@@ -39,10 +41,12 @@ class RunResult:
 class LoadedKernel(Protocol):
     """A kernel that stands ready on a device. What a run leaves in memory is there when the next one starts."""
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
+    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
         """Compute what the kernel computes of int8 Q, K, V `[tokens, width]`; scores are shifted right by `shift`.
 
-        InputError for another shape or dtype, KernelFaultError when the kernel fails.
+        `before` is the state before a block, for a kernel that carries one; the state before any key by default.
+        InputError for another shape or dtype, or a state that the kernel does not carry; KernelFaultError when the
+        kernel fails.
         """
 
 
@@ -55,6 +59,15 @@ class Device(Protocol):
 
     def load(self, spec: KernelSpec, tokens: int, width: int) -> LoadedKernel:
         """Make a kernel ready for one shape; InputError names the shapes that it takes."""
+
+
+def state_arguments(spec: KernelSpec, before: SoundState | None) -> tuple[SoundState, ...]:
+    """What `spec.pack` and `spec.model` take behind their other arguments; InputError for a state it does not carry."""
+    if before is None:
+        return ()
+    if not spec.carries_state:
+        raise InputError(f"kernel {spec.name} carries no state from block to block: leave out the state before")
+    return (before,)
 
 
 def require_operands(tokens: int, width: int, q: Int8, k: Int8, v: Int8) -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from xattn.compiler.compile import CompiledKernel
-from xattn.devices.device import Int8, KernelFaultError, RunResult, require_operands
+from xattn.devices.device import Int8, KernelFaultError, RunResult, require_operands, state_arguments
 from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
-from xattn.kernels.registry import KernelSpec, compiled
+from xattn.kernels.registry import KernelSpec, Matrix, compiled
+from xattn.numerics.sound import SoundState
 from xattn.sim.core import Core, Counts, Pointer
 from xattn.sim.engine import Trace
 from xattn.sim.findings import Kind, Severity, SimulationError
@@ -58,16 +59,17 @@ class SimulatedKernel:
         """The core that the kernel runs on, for a look at its registers and memory."""
         return self._core
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int) -> RunResult:
+    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
         """Run once: int8 Q, K, V `[tokens, width]` in, what the kernel computes and its cycles out.
 
-        The operands are written anew, everything else is as the last run left it. KernelFaultError when the simulator
-        finds an error; InputError for another shape or dtype.
+        The operands, and the state before a block, are written anew, everything else is as the last run left it.
+        KernelFaultError when the simulator finds an error; InputError for another shape or dtype, or a state that the
+        kernel does not carry.
         """
         require_operands(self.tokens, self.width, q, k, v)
-        for name, array in self.spec.pack(q, k, v).items():
+        for name, array in self.spec.pack(q, k, v, *state_arguments(self.spec, before)).items():
             self._core.write_memory(self.program.addresses[name], array.tobytes())
-        before = self._core.counts
+        so_far = self._core.counts
         try:
             result = self._core.call(PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE)
         except SimulationError as error:
@@ -76,7 +78,7 @@ class SimulatedKernel:
             output=self._output(),
             cycles=result.cycles,
             stalls=result.bank_stalls + result.lock_stalls,
-            cycles_at=_difference(before, self._core.counts),
+            cycles_at=_difference(so_far, self._core.counts),
             findings=tuple(str(finding) for finding in result.findings),
         )
 
@@ -88,10 +90,11 @@ class SimulatedKernel:
         pointers = [Pointer(self.program.addresses[name]) for name in self.program.arguments]
         return [*pointers, *(scalars[name] for name in self.program.scalars)]
 
-    def _output(self) -> Int8:
+    def _output(self) -> Matrix:
         rows, columns = self.spec.output_shape(self.tokens, self.width)
-        data = self._core.read_memory(self.program.addresses[self.spec.output], rows * columns)
-        return self.spec.unpack(np.frombuffer(data, np.int8), rows, columns)
+        sizes = {array.name: array.size for array in self.program.arrays}
+        read = [self._core.read_memory(self.program.addresses[name], sizes[name]) for name in self.spec.outputs]
+        return self.spec.unpack(np.frombuffer(b"".join(read), np.int8), rows, columns)
 
 
 def _difference(before: Mapping[int, Counts], after: Mapping[int, Counts]) -> dict[int, int]:

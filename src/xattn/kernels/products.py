@@ -11,6 +11,7 @@ from collections.abc import Callable
 from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.language import Kernel, Scalar, Vector, View, int8, product
 from xattn.kernels.blocks import LEFT, RIGHT
+from xattn.kernels.stages import SCORES
 
 ROW_BLOCKS, COLUMN_BLOCKS = 4, 2
 MATMUL_SHIFT = 7
@@ -29,12 +30,14 @@ def matmul_int8(k: Kernel, tokens: int, width: int) -> None:
     a = k.argument("a", LEFT, (tokens // 16, width // 8, ROW_BLOCKS), bank=1)
     b = k.argument("b", RIGHT, (tokens // 16, width // 8, COLUMN_BLOCKS), bank=2)
     out = k.argument("out", LEFT, (tokens // 16, tokens // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=3)
-    product_tiles(k, a, b, out)
+    with k.stage("A·B"):
+        product_tiles(k, a, b, out)
 
 
 def score_tiles(k: Kernel, q: View, keys: View, out: View, shift: Scalar) -> None:
     """Tiles of clamp(Q·Kᵀ >> shift). Panels of rows: Q in 4×8 blocks, K in 8×8 blocks."""
-    tiles(k, q, keys, out, k.shift_amount(shift), lambda block: k.shuffle("T8_8x8", block))
+    with k.stage(SCORES, "products"):
+        tiles(k, q, keys, out, k.shift_amount(shift), lambda block: k.shuffle("T8_8x8", block))
 
 
 def product_tiles(k: Kernel, left: View, right: View, out: View) -> None:

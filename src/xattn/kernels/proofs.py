@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xattn.compiler.compile import CompiledKernel
-from xattn.compiler.known import SCHEDULES, KnownSchedule, loop_key, read_entries, schedule_file, store_schedules
-from xattn.compiler.prove_loops import LoopProof, Progress, cycles_of, prove_loops, schedule_of
-from xattn.errors import XattnError
-from xattn.kernels.registry import compiled
-
-Wanted = dict[str, KnownSchedule]  # by key
+from xattn.compiler.known import KnownSchedule, loop_key, read_entries, usable_schedules
+from xattn.compiler.prove_loops import LoopProof, Progress, prove_loops
+from xattn.compiler.scheduled import PipelinedLoop
+from xattn.kernels.registry import compile_anew, compiled, schedule_files
 
 
 @dataclass(frozen=True)
@@ -33,47 +30,26 @@ def prove_kernel(
     return prove_loops(compiled(name, tokens, width), time_limit_s=time_limit_s, progress=progress)
 
 
-def keep_schedules(name: str, tokens: int, width: int, proofs: list[LoopProof], folder: Path = SCHEDULES) -> Kept:
-    """Write the kernel's file of schedules, and compile the kernel with it.
+def keep_schedules(name: str, tokens: int, width: int, proofs: list[LoopProof]) -> Kept:
+    """Write the kernel's file of schedules, from which every later compilation takes them.
 
-    Entries that the compiler does not use, since registers cannot be allocated with them, do not stay; nor does any
-    that makes a loop longer. Entries from before stay for loops of which nothing better is known.
+    It holds what makes loops of the kernel shorter: what was found now, and earlier entries of which nothing better is
+    known. Entries that the compiler does not use do not stay, since registers run out with them or their loop is gone.
+    The file is written once, at the end. InputError when it cannot be.
     """
-    before = compiled(name, tokens, width)
-    path = schedule_file(name, (tokens, width), folder)
-    old = {entry.key: entry for entry in read_entries(path)}
-    wanted: Wanted = {}
-    for proof in proofs:
-        entry = proof.entry
-        if proof.is_shorter or (proof.is_pipelined and proof.best.is_minimal):
-            wanted[entry.key] = entry
-        elif entry.key in old:
-            wanted[entry.key] = old[entry.key]
-    refused: list[KnownSchedule] = []
-    while True:
-        store_schedules(name, (tokens, width), wanted.values(), folder)
-        compiled.cache_clear()
-        try:
-            after = compiled(name, tokens, width)
-        except XattnError:
-            after = None
-        unused = _unused(before, after, wanted, proofs)
-        if not unused:
-            return Kept(path, tuple(wanted.values()), tuple(refused))
-        refused += [wanted.pop(key) for key in unused]
-
-
-def _unused(before: CompiledKernel, after: CompiledKernel | None, wanted: Wanted, proofs: list[LoopProof]) -> list[str]:
-    """Keys of entries that the compiler does not use; of all when it fails or makes a loop longer because of them."""
-    if after is None:
-        return list(wanted)
-    intervals = {s.section.name: schedule_of(s).interval for s in after.sections if s.section.loop is not None}
-    keys = {proof.section: loop_key(proof.graph) for proof in proofs}
-    used = {keys[s] for s, interval in intervals.items() if keys[s] in wanted and wanted[keys[s]].interval == interval}
-    unused = [key for key in wanted if key not in used]
-    return unused or (list(wanted) if _is_longer(before, after) else [])
-
-
-def _is_longer(before: CompiledKernel, after: CompiledKernel) -> bool:
-    cycles = {s.section.name: cycles_of(s) for s in before.sections if s.section.loop is not None}
-    return any(cycles_of(s) > cycles[s.section.name] for s in after.sections if s.section.loop is not None)
+    files = schedule_files()
+    path = files.path(name, (tokens, width))
+    before = read_entries(path)
+    found = {proof.entry.key: proof.entry for proof in proofs if proof.is_shorter}
+    wanted = {entry.key: entry for entry in before} | found
+    others = [entry for entry in files.entries if entry not in before]
+    trial = compile_anew(name, tokens, width, lambda graph: usable_schedules(graph, [*wanted.values(), *others]))
+    used = {
+        key: wanted[key]
+        for scheduled in trial.sections
+        if isinstance(scheduled, PipelinedLoop) and scheduled.is_known
+        if (key := loop_key(scheduled.graph)) in wanted and wanted[key].schedule == scheduled.schedule
+    }
+    if used or before:
+        files.store(name, (tokens, width), used.values())
+    return Kept(path, tuple(used.values()), tuple(entry for key, entry in found.items() if key not in used))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xattn.compiler.language import Kernel, Scalar, View, clamp, divide, int8, int32, maximum, minimum
+from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 
 GROUP = 8  # elements handled together: eight loads in flight hide the seven cycles that each takes
 
@@ -16,12 +17,13 @@ GROUP = 8  # elements handled together: eight loads in flight hide the seven cyc
 def scores_of_row(k: Kernel, q_row: View, keys: View, scores: View, shift: Scalar) -> None:
     """scores[g, e] = clamp(q_row · keys[8g + e] >> shift). Shapes: [64], [keys, 64], [keys / 8, 8]."""
     groups, width = scores.shape[0], keys.shape[1]
-    for g in k.loop(groups, name="key groups"):
-        for e in k.loop(GROUP, name="keys"):
-            total = k.variable(0)
-            for c in k.loop(width, unroll=GROUP, name="dot"):
-                total += q_row[c] * keys[g * GROUP + e, c]
-            scores[g, e] = clamp(total >> shift, -128, 127)
+    with k.stage(SCORES):
+        for g in k.loop(groups, name="key groups"):
+            for e in k.loop(GROUP, name="keys"):
+                total = k.variable(0)
+                for c in k.loop(width, unroll=GROUP, name="dot"):
+                    total += q_row[c] * keys[g * GROUP + e, c]
+                scores[g, e] = clamp(total >> shift, -128, 127)
 
 
 def parabola(below: Scalar) -> Scalar:
@@ -35,31 +37,36 @@ def softmax_row(
 ) -> None:
     """weights = round down(127 · e / sum of e), e = exponential(max − score), at most 64."""
     groups = scores.shape[0]
-    best = k.variable(-128)
-    for g in k.loop(groups, name="max"):
-        for e in range(GROUP):
-            best.set(maximum(best, scores[g, e]))
-    total = k.variable(0)
-    for g in k.loop(groups, name="exp"):
-        for e in range(GROUP):
-            value = exponential(best - scores[g, e])
-            exponentials[g, e] = value
-            total += value
-    for g in k.loop(groups, name="normalise"):
-        for e in range(GROUP):
-            # 127 · 64 < 2¹³, so thirteen quotient bits are enough
-            weights[g, e] = minimum(divide(exponentials[g, e] * 127, total, bits=13), 127)
+    with k.stage(SOFTMAX, "max"):
+        best = k.variable(-128)
+        for g in k.loop(groups, name="max"):
+            for e in range(GROUP):
+                best.set(maximum(best, scores[g, e]))
+    with k.stage(SOFTMAX, "exp"):
+        total = k.variable(0)
+        for g in k.loop(groups, name="exp"):
+            for e in range(GROUP):
+                value = exponential(best - scores[g, e])
+                exponentials[g, e] = value
+                with k.stage(SOFTMAX, "sum"):
+                    total += value
+    with k.stage(SOFTMAX, "normalise"):
+        for g in k.loop(groups, name="normalise"):
+            for e in range(GROUP):
+                # 127 · 64 < 2¹³, so thirteen quotient bits are enough
+                weights[g, e] = minimum(divide(exponentials[g, e] * 127, total, bits=13), 127)
 
 
 def weighted_sum_row(k: Kernel, weights: View, values: View, out_row: View) -> None:
     """out_row[c] = clamp(sum over j of weights[j] · values[j, c] >> 7). Shapes: [keys / 8, 8], [keys, 64], [64]."""
     groups, width = weights.shape[0], values.shape[1]
-    for c in k.loop(width, name="columns"):
-        total = k.variable(0)
-        for g in k.loop(groups, name="weighted sum"):
-            for e in range(GROUP):
-                total += weights[g, e] * values[g * GROUP + e, c]
-        out_row[c] = clamp(total >> 7, -128, 127)
+    with k.stage(OUTPUT):
+        for c in k.loop(width, name="columns"):
+            total = k.variable(0)
+            for g in k.loop(groups, name="weighted sum"):
+                for e in range(GROUP):
+                    total += weights[g, e] * values[g * GROUP + e, c]
+            out_row[c] = clamp(total >> 7, -128, 127)
 
 
 def row_buffers(k: Kernel, rows: int, keys: int) -> tuple[View, View, View]:

@@ -34,6 +34,7 @@ from xattn.compiler.language import (
     product,
     uint8,
 )
+from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 from xattn.numerics.sound import DEFAULT_OPTIONS, dither_pattern
 from xattn.numerics.sound.steps import BIAS, MAX_RESCALE, OCTAVE
 
@@ -70,13 +71,18 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
     subtrahends = k.scratch("subtrahends", LANES, (GROUPS, ROWS), bank=3)
     weights = k.scratch("weights", WEIGHTS, (GROUPS, DEPTH, ROWS), bank=0)
     k.set_control("crSat", 1)
-    score_tiles(k, q, keys, scores, k.shift_amount(shift))
+    with k.stage(SCORES):
+        score_tiles(k, q, keys, scores, k.shift_amount(shift))
     k.set_control("crSat", 0)
     old = k.scratch("old references", LANES, (GROUPS,), bank=0)
-    with k.when(raise_references(k, scores, state, old, subtrahends)):
+    with k.stage(SOFTMAX, "references"):
+        rise = raise_references(k, scores, state, old, subtrahends)
+    with k.stage(SOFTMAX, "rescale"), k.when(rise):
         rescale(k, state, old, sums)
-    weigh(k, scores, subtrahends, weights)
-    weighted_sums(k, weights, values, sums, state.blocks(ROW, GROUPS, 4))
+    with k.stage(SOFTMAX, "weights"):
+        weigh(k, scores, subtrahends, weights)
+    with k.stage(OUTPUT):
+        weighted_sums(k, weights, values, sums, state.blocks(ROW, GROUPS, 4))
 
 
 def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegister) -> None:
@@ -98,8 +104,10 @@ def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegi
             blocks = [k.widened(k.narrow(dots[a][b], shift, int16)) for b in range(COLUMNS)]
             for b in range(COLUMNS):
                 scores[i, j, COLUMNS * a + b] = blocks[b]
-            best.append(k.maximum(*blocks))
-        scores[i, j, ROWS * COLUMNS] = row_maxima(k, best)
+            with k.stage(SOFTMAX, "max"):
+                best.append(k.maximum(*blocks))
+        with k.stage(SOFTMAX, "max"):
+            scores[i, j, ROWS * COLUMNS] = row_maxima(k, best)
 
 
 def row_maxima(k: Kernel, blocks: list[Vector]) -> Vector:
@@ -188,7 +196,8 @@ def weighted_sums(k: Kernel, weights: View, values: View, sums: list[View], runn
     constant = k.vector_constant("first row", np.repeat([1, 0], [8, 56]), int8)
     first_row = Vector(constant.register, LEFT)
     row_sums = k.accumulator()  # of eight rows, in its first row; nobody reads the others
-    row_sums.set(product(first_row, constant))
+    with k.stage(SOFTMAX, "sum"):
+        row_sums.set(product(first_row, constant))
     pairs_of_rows = weights.blocks(TWO_WEIGHTS, GROUPS, DEPTH, ROWS // 2)
     for i, j in k.grid(GROUPS, PAIRS, name="weighted sums"):
         totals = [[k.load_accumulator(sums[b].element(i, j, a)) for b in range(COLUMNS)] for a in range(ROWS)]
@@ -200,11 +209,12 @@ def weighted_sums(k: Kernel, weights: View, values: View, sums: list[View], runn
                     for d in range(len(keys)):
                         totals[a][b] += product(left[a][d], right[d][b])
             of_rows = running.element(i, 2 + n)
-            k.reload_row(row_sums, 0, of_rows)
-            for b in range(COLUMNS):
-                transposed = k.shuffle("T8_8x8", pairs_of_rows[i, 2 * j + b, n])
-                row_sums += product(first_row, transposed)
-            k.store_row(of_rows, row_sums, 0)
+            with k.stage(SOFTMAX, "sum"):
+                k.reload_row(row_sums, 0, of_rows)
+                for b in range(COLUMNS):
+                    transposed = k.shuffle("T8_8x8", pairs_of_rows[i, 2 * j + b, n])
+                    row_sums += product(first_row, transposed)
+                k.store_row(of_rows, row_sums, 0)
         for a in range(ROWS):
             for b in range(COLUMNS):
                 sums[b][i, j, a] = totals[a][b]

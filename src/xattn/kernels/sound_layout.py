@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +9,8 @@ from xattn.numerics.sound import SoundState
 from xattn.numerics.sound.steps import OCTAVE
 
 Int8 = NDArray[np.int8]
+
+STATE_ARRAYS = ("sums0", "sums1", "state")
 
 _GROUPS, _GROUP_ROWS = 4, 16
 _SUMS = (4, 4, 4, 4, 2, 8)  # group, row block, row, pair of block columns, block of the pair, column
@@ -26,7 +26,7 @@ def pack_operands(q: Int8, k: Int8, v: Int8) -> dict[str, Int8]:
 
 
 def pack_state(state: SoundState) -> dict[str, NDArray[np.generic]]:
-    """The state of 64 rows and 64 columns as the kernel's arrays `sums0`, `sums1` (int32) and `state` (bytes)."""
+    """The state of 64 rows and 64 columns as the kernel's arrays: `sums0`, `sums1` (int32), `state` (bytes)."""
     even, odd = state.accumulator.reshape(_SUMS).transpose(4, 0, 3, 1, 2, 5)
     references = (state.reference - OCTAVE).astype(np.int16).reshape(_GROUPS, _GROUP_ROWS)
     running = state.running_sum.astype(np.int32).reshape(_GROUPS, _GROUP_ROWS)
@@ -34,11 +34,11 @@ def pack_state(state: SoundState) -> dict[str, NDArray[np.generic]]:
     return {"sums0": np.ascontiguousarray(even), "sums1": np.ascontiguousarray(odd), "state": packed}
 
 
-def unpack_state(arrays: Mapping[str, bytes]) -> SoundState:
-    """The state from the bytes of `sums0`, `sums1` and `state`."""
-    halves = [np.frombuffer(arrays[name], np.int32).reshape(4, 4, 4, 4, 8) for name in ("sums0", "sums1")]
-    accumulator = np.stack(halves).transpose(1, 3, 4, 2, 0, 5).reshape(64, 64)
-    groups = np.frombuffer(arrays["state"], np.uint8).reshape(_GROUPS, 128)
+def unpack_state(data: Int8) -> SoundState:
+    """The state from the bytes of `STATE_ARRAYS`, one after another."""
+    sums, groups = np.split(data, [4 * 64 * 64])
+    accumulator = sums.view(np.int32).reshape(2, 4, 4, 4, 4, 8).transpose(1, 3, 4, 2, 0, 5).reshape(64, 64)
+    groups = groups.reshape(_GROUPS, 128)
     references = groups[:, : 2 * _GROUP_ROWS].copy().view(np.int16).reshape(-1)
     running = groups[:, 4 * _GROUP_ROWS :].copy().view(np.int32).reshape(-1)
     return SoundState(accumulator, running, references.astype(np.int32) + OCTAVE)

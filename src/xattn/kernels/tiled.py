@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from xattn.compiler.language import Kernel, int8
 from xattn.kernels.scalar_attention import row_buffers, scores_of_row, softmax_row, weighted_sum_row
+from xattn.kernels.stages import OUTPUT, SCORES, SOFTMAX
 
 TILES = 2
 
@@ -21,9 +22,12 @@ def tiled(k: Kernel, tokens: int, width: int) -> None:
     rows = tokens // TILES
     scores, weights, exponentials = row_buffers(k, rows, tokens)
     for tile in k.loop(TILES, name="tiles"):
-        for i in k.loop(rows, name="score rows"):
-            scores_of_row(k, q[tile * rows + i], keys, scores[i], shift)
-        for i in k.loop(rows, name="softmax rows"):
-            softmax_row(k, scores[i], weights[i], exponentials)
-        for i in k.loop(rows, name="output rows"):
-            weighted_sum_row(k, weights[i], values, out[tile * rows + i])
+        with k.stage(SCORES):
+            for i in k.loop(rows, name="score rows"):
+                scores_of_row(k, q[tile * rows + i], keys, scores[i], shift)
+        with k.stage(SOFTMAX):
+            for i in k.loop(rows, name="softmax rows"):
+                softmax_row(k, scores[i], weights[i], exponentials)
+        with k.stage(OUTPUT):
+            for i in k.loop(rows, name="output rows"):
+                weighted_sum_row(k, weights[i], values, out[tile * rows + i])

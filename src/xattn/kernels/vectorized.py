@@ -12,6 +12,7 @@ from xattn.compiler.language import Kernel, Scalar, View, int8, int32
 from xattn.kernels.blocks import LEFT, RIGHT, row_panels
 from xattn.kernels.products import score_tiles
 from xattn.kernels.scalar_attention import GROUP, parabola, softmax_row, weighted_sum_row
+from xattn.kernels.stages import SCORES
 
 
 def vectorized(k: Kernel, tokens: int, width: int, exponential: Callable[[Scalar], Scalar] = parabola) -> None:
@@ -33,8 +34,9 @@ def vector_scores(k: Kernel, q: View, keys: View, shift: Scalar) -> View:
     q_panels = k.scratch("q panels", RIGHT, (tokens // 16, width // 8, 2))
     key_panels = k.scratch("key panels", RIGHT, (tokens // 16, width // 8, 2))
     scores = k.scratch("score panels", LEFT, (tokens // 16, tokens // 8, 4))
-    row_panels(k, q, q_panels)
-    row_panels(k, keys, key_panels)
+    with k.stage(SCORES, "panels"):
+        row_panels(k, q, q_panels)
+        row_panels(k, keys, key_panels)
     score_tiles(k, q_panels.blocks(LEFT, tokens // 16, width // 8, 4), key_panels, tiles_of_panels(scores), shift)
     return scores
 

@@ -11,6 +11,7 @@ from xattn.compiler.language import Kernel, int8, int32
 from xattn.kernels.blocks import LEFT, RIGHT, column_panels, rows_of_panels
 from xattn.kernels.products import product_tiles
 from xattn.kernels.scalar_attention import GROUP, softmax_row
+from xattn.kernels.stages import OUTPUT, SOFTMAX
 from xattn.kernels.vectorized import panel_rows, tiles_of_panels, vector_scores
 
 
@@ -22,13 +23,17 @@ def vectorized_pv(k: Kernel, tokens: int, width: int) -> None:
 
     weights = k.scratch("weight panels", LEFT, scores.shape)
     exponentials = k.scratch("exponentials", int32, (tokens // GROUP, GROUP))
-    for i in k.loop(tokens // 16, name="panels"):
-        for r in k.loop(16, name="rows"):
-            softmax_row(k, panel_rows(scores)[i, r], panel_rows(weights)[i, r], exponentials)
+    with k.stage(SOFTMAX):
+        for i in k.loop(tokens // 16, name="panels"):
+            for r in k.loop(16, name="rows"):
+                softmax_row(k, panel_rows(scores)[i, r], panel_rows(weights)[i, r], exponentials)
 
     value_panels = k.scratch("value panels", RIGHT, (width // 16, tokens // 8, 2))
-    column_panels(k, values, value_panels)
+    with k.stage(OUTPUT, "panels"):
+        column_panels(k, values, value_panels)
     out_panels = k.scratch("out panels", RIGHT, (tokens // 16, width // 8, 2))
     out_blocks = out_panels.blocks(LEFT, tokens // 16, width // 8, 4)
-    product_tiles(k, weights, value_panels, tiles_of_panels(out_blocks))
-    rows_of_panels(k, out_panels, out)
+    with k.stage(OUTPUT, "products"):
+        product_tiles(k, weights, value_panels, tiles_of_panels(out_blocks))
+    with k.stage(OUTPUT, "rows"):
+        rows_of_panels(k, out_panels, out)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xattn.bench.activations import cut_tile, synthetic_activations
+from xattn.bench.activations import synthetic_activations
+from xattn.bench.blocks import tile_for
 from xattn.bench.explain.execution import Tracer
 from xattn.bench.explain.record import Explanation
 from xattn.bench.explain.report import Subject, explain
@@ -14,7 +15,6 @@ from xattn.devices import Host
 from xattn.devices.simulator import SimulatedKernel
 from xattn.isa.elf import ElfImage
 from xattn.kernels.registry import KernelSpec, compiled, kernel_spec
-from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.sim.core import Result
 
 SEED = 0
@@ -33,9 +33,10 @@ def explain_program(spec: KernelSpec, program: CompiledKernel, tokens: int, widt
     tracer = Tracer()
     kernel = SimulatedKernel(spec, program, tokens, width, tracer.step)
     tracer.watch(kernel.core)
-    tile = cut_tile(synthetic_activations(SEED), 0, tokens, width)
-    result = kernel.run(tile.q, tile.k, tile.v, DEFAULT_SHIFT)
-    model = Host().load(spec, tokens, width).run(tile.q, tile.k, tile.v, DEFAULT_SHIFT)
+    tile = tile_for(spec, synthetic_activations(SEED), 0, tokens, width)
+    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before)
+    result = kernel.run(*operands)
+    model = Host().load(spec, tokens, width).run(*operands)
     assert result.cycles is not None
     subject = Subject(
         name=spec.name,

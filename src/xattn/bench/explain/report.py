@@ -25,6 +25,7 @@ from xattn.bench.explain.registers import live_registers, most_live, named_regis
 from xattn.bench.explain.sources import Sources
 from xattn.bench.explain.stalls import stall_records
 from xattn.bench.explain.timeline import timeline_of
+from xattn.bench.record import CYCLES_ARE
 from xattn.isa.table import ports
 
 _COUNTED = "counted in the run: those of the vector multiplier, and every scalar multiply as one"
@@ -75,7 +76,7 @@ def explain(run: Execution, sources: Sources, subject: Subject) -> Explanation:
         tokens=subject.tokens,
         width=subject.width,
         input=subject.input,
-        cycles_are="simulated: one AIE2 core, from call to return, without DMA and launch",
+        cycles_are=CYCLES_ARE,
         exact=subject.exact,
         cycles=run.cycles,
         bundles=sum(executed.values()),

@@ -10,7 +10,6 @@ from xattn.bench.explain.bounds import Dependence, recurrence_minimum
 from xattn.bench.explain.execution import Place
 from xattn.compiler.compile import CompiledKernel
 from xattn.compiler.dependence import Graph, build_graph
-from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.modulo import resource_minimum
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection
 from xattn.isa.timing import DATA_MEMORY_BYTES, FETCH_BYTES
@@ -82,8 +81,8 @@ def sources_of_kernel(program: CompiledKernel) -> Sources:
         if section.loop is not None:
             source = _innermost(scheduled, start)
             loops[source.body[0]] = source
-        elif section.branch is not None and section.target is not None:
-            loops[program.emitted.labels[section.target]] = _around(scheduled)
+        elif section.closes is not None and section.target is not None:
+            loops[program.emitted.labels[section.target]] = LoopSource(section.closes.name, section.closes.line)
         start += scheduled.length * FETCH_BYTES
     lines = {Place(*key): line for key, line in program.emitted.lines.items()}
     banks = {array.name: _banks(program.addresses[array.name], array.size) for array in program.arrays}
@@ -125,12 +124,3 @@ def _busiest_port(graph: Graph) -> tuple[str | None, int]:
         for port in needs[0]:
             held[port] += min(need[port] for need in needs)
     return max(held.items(), key=lambda item: item[1], default=(None, 0))
-
-
-def _around(scheduled: ScheduledSection) -> LoopSource:
-    """The loop that a section's branch closes; its counter is named after it."""
-    branch = scheduled.section.branch
-    assert branch is not None
-    counters = [v for v in branch.choices[0].operands.values() if isinstance(v, VirtualRegister)]
-    name = counters[0].name.removeprefix("count of ") if counters else f"line {branch.line}"
-    return LoopSource(name, branch.line)

@@ -16,10 +16,12 @@ from xattn.compiler.ir import (
     Loop,
     MemoryReference,
     Operation,
+    Origin,
     Part,
     Program,
     Reference,
     Region,
+    Stage,
     VirtualRegister,
     When,
 )
@@ -44,6 +46,7 @@ class Recorder:
         self.program.body.append(Block())
         self._regions: list[Region] = [self.program.body]
         self._constants: dict[int, VirtualRegister] = {}
+        self._stage: Stage | None = None
 
     # -- control flow ---------------------------------------------------------------------------------------------
 
@@ -72,15 +75,25 @@ class Recorder:
     @contextlib.contextmanager
     def when(self, condition: Scalar) -> Iterator[None]:
         """`with k.when(flag):` what follows is done only where the scalar is not zero."""
-        item = When(condition.register, line=self._line())
+        item = When(condition.register, origin=self._origin())
         self._regions[-1].append(item)
         self._regions.append(item.body)
         yield
         self._regions.pop()
 
+    @contextlib.contextmanager
+    def stage(self, name: str, part: str = "") -> Iterator[None]:
+        """`with k.stage("softmax", "max"):` what follows belongs to a stage of the computation, or to a part of it.
+
+        Of stages in each other the innermost counts. Stages change no code: profiles go by them.
+        """
+        before, self._stage = self._stage, Stage(name, part)
+        yield
+        self._stage = before
+
     def _open(self, shape: tuple[int, ...], name: str) -> Loop:
-        line = self._line()
-        loop = Loop(shape, name=name or f"line {line}", line=line)
+        origin = self._origin()
+        loop = Loop(shape, name=name or f"line {origin.line}", origin=origin)
         self._regions[-1].append(loop)
         self._regions.append(loop.body)
         return loop
@@ -93,7 +106,7 @@ class Recorder:
 
     def emit_choices(self, choices: tuple[Choice, ...], memory: MemoryReference | None = None) -> Operation:
         """Record one operation that several opcodes can do."""
-        operation = Operation(choices, memory, self._line())
+        operation = Operation(choices, memory, self._origin())
         region = self._regions[-1]
         if not region or not isinstance(region[-1], Block):
             region.append(Block())
@@ -102,12 +115,12 @@ class Recorder:
         block.operations.append(operation)
         return operation
 
-    def _line(self) -> int:
-        """The line of the kernel's source that is being recorded."""
+    def _origin(self) -> Origin:
+        """The line of the kernel's source that is being recorded, and its stage."""
         frame = sys._getframe(1)
         while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_KERNELS):
             frame = frame.f_back
-        return frame.f_lineno
+        return Origin(frame.f_code.co_filename, frame.f_lineno, self._stage)
 
     def new_register(self, file: str, name: str = "") -> VirtualRegister:
         """A fresh virtual register."""
@@ -121,7 +134,7 @@ class Recorder:
             return value.register
         if value not in self._constants:
             register = self._constants[value] = self.new_register("r", f"const {value}")
-            self._entry.operations.append(Operation(constant_choices(register, value), line=self._line()))
+            self._entry.operations.append(Operation(constant_choices(register, value), origin=self._origin()))
         return self._constants[value]
 
     def copy_into(self, register: VirtualRegister | Register, value: Scalar | int | Register) -> None:

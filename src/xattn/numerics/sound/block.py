@@ -78,6 +78,17 @@ class SoundState:
     running_sum: NDArray[np.int32]
     reference: NDArray[np.int32]
 
+    @property
+    def matrix(self) -> NDArray[np.int32]:
+        """All of it, `[..., queries, width + 2]` int32: accumulators, then the running sum, then the reference."""
+        rows = (self.running_sum[..., np.newaxis], self.reference[..., np.newaxis])
+        return np.concatenate([self.accumulator, *rows], axis=-1, dtype=np.int32)
+
+    @classmethod
+    def from_matrix(cls, matrix: NDArray[np.int32]) -> SoundState:
+        """The state of which `matrix` is the matrix."""
+        return cls(matrix[..., :-2], matrix[..., -2], matrix[..., -1])
+
 
 @dataclass(frozen=True)
 class BlockTrace:
