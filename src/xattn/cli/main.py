@@ -26,6 +26,9 @@ COMMANDS = {
     "inspect": ("xattn.cli.inspect", "Explain an xclbin, PDI, instruction stream or ELF file, of any tool."),
     "diff": ("xattn.cli.diff", "Say what two such files say differently."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
+    "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
+    "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),
+    "realtime": ("xattn.cli.realtime", "How fast a Whisper model would be, and what bounds it, line by line."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
     "simulate": ("xattn.cli.simulate", "Run an xclbin with its instruction stream on the simulated array."),
 }

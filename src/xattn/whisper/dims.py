@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xattn.errors import InputError
+
 # (width, encoder layers, decoder layers) of the published models: the dimension table of openai/whisper's README
 # and the config.json files of the Hugging Face distillations.
 _NAMES = {
@@ -67,3 +69,33 @@ class WhisperDims:
             f"{self.model_name} ({self.encoder_layers} encoder layers, {self.heads} heads × {self.head_width}, "
             f"width {self.width}, {self.mel_bins} mel bins, {self.audio_positions} tokens)"
         )
+
+
+_PUBLISHED = ("tiny", "base", "small", "medium", "large-v2", "large-v3", "large-v3-turbo")
+
+
+def published_dims(name: str) -> WhisperDims:
+    """The sizes of a published model by its name: tiny, base, small, medium (all also with .en), large-v2, large-v3 …
+
+    InputError lists the names there are.
+    """
+    plain = name.removesuffix(".en")
+    english = name != plain
+    if plain not in _PUBLISHED or (english and plain.startswith("large")):
+        raise InputError(
+            f"no Whisper model is called {name!r}; there are {', '.join(_PUBLISHED)}, and .en up to medium"
+        )
+    family = "large" if plain in ("large-v2", "large-v3") else plain
+    width, encoder, decoder = next(sizes for sizes, known in _NAMES.items() if known == family)
+    third = plain.startswith("large-v3")
+    return WhisperDims(
+        mel_bins=128 if third else 80,
+        audio_positions=1500,
+        width=width,
+        heads=width // 64,
+        encoder_layers=encoder,
+        decoder_layers=decoder,
+        decoder_heads=width // 64,
+        text_positions=448,
+        vocabulary=_ENGLISH_VOCABULARY if english else _V3_VOCABULARY if third else _ENGLISH_VOCABULARY + 1,
+    )

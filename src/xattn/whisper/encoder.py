@@ -13,10 +13,9 @@ import numpy as np
 
 from xattn.errors import InputError
 from xattn.whisper.gelu import gelu
+from xattn.whisper.layers import by_head, layer_norm, linear
 from xattn.whisper.tensors import Float32
 from xattn.whisper.weights import WhisperWeights
-
-_EPSILON = np.float32(1e-5)  # of every LayerNorm in Whisper
 
 
 class AttentionFunction(Protocol):
@@ -56,7 +55,7 @@ def encode(
     x = embed(weights, mel)
     for layer in range(weights.dims.encoder_layers):
         x = block(weights, x, layer, attention, observer)
-    return _layer_norm(weights, x, "encoder.layer_norm")
+    return layer_norm(weights, x, "encoder.layer_norm")
 
 
 def embed(weights: WhisperWeights, mel: Float32) -> Float32:
@@ -77,16 +76,11 @@ def project_qkv(weights: WhisperWeights, x: Float32, layer: int) -> tuple[Float3
     """
     dims = weights.dims
     prefix = f"encoder.layers.{layer}.self_attn"
-    h = _layer_norm(weights, x, f"{prefix}_layer_norm")
-    q = _linear(weights, h, f"{prefix}.q_proj") * np.float32(dims.head_width**-0.5)
+    h = layer_norm(weights, x, f"{prefix}_layer_norm")
+    q = linear(weights, h, f"{prefix}.q_proj") * np.float32(dims.head_width**-0.5)
     k = h @ weights[f"{prefix}.k_proj.weight"].T
-    v = _linear(weights, h, f"{prefix}.v_proj")
-    return _by_head(q, dims.heads), _by_head(k, dims.heads), _by_head(v, dims.heads)
-
-
-def _by_head(m: Float32, heads: int) -> Float32:
-    """[tokens, heads · head width] to [heads, tokens, head width]."""
-    return np.ascontiguousarray(m.reshape(m.shape[0], heads, -1).swapaxes(0, 1))
+    v = linear(weights, h, f"{prefix}.v_proj")
+    return by_head(q, dims.heads), by_head(k, dims.heads), by_head(v, dims.heads)
 
 
 def block(
@@ -102,9 +96,9 @@ def block(
     o = _checked(attention(q, k, v, layer), q, layer)
     if observer is not None:
         observer(layer, q, k, v, o)
-    x = x + _linear(weights, o.swapaxes(0, 1).reshape(x.shape), f"{prefix}.self_attn.out_proj")
-    h = gelu(_linear(weights, _layer_norm(weights, x, f"{prefix}.final_layer_norm"), f"{prefix}.fc1"))
-    return x + _linear(weights, h, f"{prefix}.fc2")
+    x = x + linear(weights, o.swapaxes(0, 1).reshape(x.shape), f"{prefix}.self_attn.out_proj")
+    h = gelu(linear(weights, layer_norm(weights, x, f"{prefix}.final_layer_norm"), f"{prefix}.fc1"))
+    return x + linear(weights, h, f"{prefix}.fc2")
 
 
 def _checked(o: Float32, q: Float32, layer: int) -> Float32:
@@ -113,21 +107,6 @@ def _checked(o: Float32, q: Float32, layer: int) -> Float32:
     if not np.isfinite(o).all():
         raise InputError(f"attention of layer {layer} gave NaN or infinity")
     return o.astype(np.float32, copy=False)
-
-
-def _linear(weights: WhisperWeights, x: Float32, name: str) -> Float32:
-    out: Float32 = x @ weights[f"{name}.weight"].T
-    out += weights[f"{name}.bias"]
-    return out
-
-
-def _layer_norm(weights: WhisperWeights, x: Float32, name: str) -> Float32:
-    centred: Float32 = x - x.mean(axis=1, keepdims=True)
-    variance = np.square(centred).mean(axis=1, keepdims=True)
-    centred /= np.sqrt(variance + _EPSILON)
-    centred *= weights[f"{name}.weight"]
-    centred += weights[f"{name}.bias"]
-    return centred
 
 
 def _convolve(weights: WhisperWeights, x: Float32, name: str, stride: int) -> Float32:

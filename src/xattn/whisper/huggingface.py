@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from xattn.errors import FileFormatError
 from xattn.whisper.container import Contents
+from xattn.whisper.json_file import read_object
 from xattn.whisper.safetensors import read_safetensors
 from xattn.whisper.tensors import StoredTensor
 
@@ -29,7 +29,7 @@ def read_huggingface(path: Path) -> Contents:
 
 
 def _read_shards(path: Path) -> dict[str, StoredTensor]:
-    weight_map = _json(path).get("weight_map")
+    weight_map = read_object(path).get("weight_map")
     if not isinstance(weight_map, dict):
         raise FileFormatError(f'{path}: no "weight_map" object; expected the index of a sharded safetensors model')
     tensors: dict[str, StoredTensor] = {}
@@ -43,7 +43,7 @@ def _read_shards(path: Path) -> dict[str, StoredTensor]:
 def _heads(config: Path) -> tuple[int | None, int | None]:
     if not config.is_file():
         return None, None
-    settings = _json(config)
+    settings = read_object(config)
     if settings.get("model_type", "whisper") != "whisper":
         raise FileFormatError(f"{config}: model_type is {settings['model_type']!r}; expected 'whisper'")
     return _count(config, settings, "encoder_attention_heads"), _count(config, settings, "decoder_attention_heads")
@@ -53,16 +53,4 @@ def _count(config: Path, settings: dict[str, Any], name: str) -> int | None:
     value = settings.get(name)
     if value is not None and (type(value) is not int or value < 1):
         raise FileFormatError(f"{config}: {name} is {value!r}; expected a positive whole number")
-    return value
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise FileFormatError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value

@@ -6,7 +6,16 @@ division at the end. `steps` holds each step, `block` the state machine that a k
 heads.
 """
 
-from xattn.numerics.sound.attention import Order, attend, attention_sound, block_order, to_blocks
+from xattn.numerics.sound.attention import (
+    Order,
+    attend,
+    attention_sound,
+    blind_rows,
+    block_order,
+    broadcast_key_mask,
+    require_in_range,
+    to_blocks,
+)
 from xattn.numerics.sound.block import (
     BLOCK,
     BLOCK_MAXIMUM_OPTIONS,
@@ -38,7 +47,9 @@ __all__ = [
     "SoundState",
     "attend",
     "attention_sound",
+    "blind_rows",
     "block_order",
+    "broadcast_key_mask",
     "dither_pattern",
     "finish",
     "finish_int8",
@@ -46,6 +57,7 @@ __all__ = [
     "power_of_two_scales",
     "process_block",
     "quantize_operands",
+    "require_in_range",
     "to_blocks",
     "trace_block",
 ]
