@@ -56,7 +56,7 @@ def test_an_output_is_written(files: Path, file: str, insts: str, numbers: tuple
 
 
 def test_json_accounts_for_every_cycle_and_byte(files: Path, capsys) -> None:
-    assert run(files, "--input", "DIR/in.bin", "--json", "--ghz", "1.8") == 0
+    assert run(files, "--input", "DIR/in.bin", "--json", "--clock", "1.8GHz") == 0
     report = json.loads(capsys.readouterr().out)
     (core,) = report["cores"]
     assert core["busy"] + sum(core["waits"].values()) == report["cycles"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xattn.cli.call import spinner
-from xattn.cli.files import integer, read_bytes, write_bytes
+from xattn.cli.files import clock_of, integer, read_bytes, write_bytes
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def simulate(
         str | None, typer.Option(metavar="FILE", help="Write a timeline for chrome://tracing or Perfetto (JSON).")
     ] = None,
     channels: Annotated[bool, typer.Option("--channels", help="Show every DMA channel.")] = False,
-    ghz: Annotated[float, typer.Option(help="Clock for times, 0.8 to 1.8 on real parts.")] = 1.0,
+    clock: Annotated[str, typer.Option(metavar="FREQUENCY", help="Clock for times: 1.8, 1.03GHz, 800MHz.")] = "1GHz",
     strict: Annotated[bool, typer.Option("--strict", help="Every finding is an error, which ends the run.")] = False,
     max_cycles: Annotated[int, typer.Option(min=1, help="Give up after so many cycles.")] = 1_000_000_000,
     costs: Annotated[
@@ -77,6 +77,7 @@ def simulate(
     from xattn.sim.array.timeline import chrome_trace
 
     del costs
+    hertz = clock_of(clock)
     stream = read_instructions(read_bytes(insts))
     configuration = _configuration(file, read_bytes(file))
     given, wanted = _numbered(inputs or [], 0), _numbered(outputs or [], len(inputs or []))
@@ -95,9 +96,9 @@ def simulate(
     if timeline is not None:
         write_bytes(timeline, json.dumps(chrome_trace(result)).encode())
     if as_json:
-        typer.echo(json.dumps(_as_json(file, result, ghz), indent=1))
+        typer.echo(json.dumps(_as_json(file, result, hertz), indent=1))
     else:
-        typer.echo("\n".join(_as_text(result, ghz, channels)))
+        typer.echo("\n".join(_as_text(result, hertz, channels)))
 
 
 def _configuration(name: str, data: bytes) -> Cdo:
@@ -152,7 +153,7 @@ def _buffers(stream: Any, given: dict[int, str], wanted: dict[int, str], seed: i
 # --- saying what happened -------------------------------------------------------------------------------------------
 
 
-def _as_json(file: str, result: ArrayResult, ghz: float) -> dict[str, Any]:
+def _as_json(file: str, result: ArrayResult, hertz: float) -> dict[str, Any]:
     from dataclasses import asdict
 
     names = ("cycles", "operations", "read", "written")
@@ -160,8 +161,8 @@ def _as_json(file: str, result: ArrayResult, ghz: float) -> dict[str, Any]:
     return {
         "file": file,
         **{name: getattr(result, name) for name in names},
-        "milliseconds": result.cycles / ghz / 1e6,
-        "ghz": ghz,
+        "clock_hz": hertz,
+        "milliseconds": 1e3 * result.cycles / hertz,
         "exact": "cycles of cores between their lock operations",
         "published_figures": "DMA, streams, locks between tiles, host memory, instruction stream",
         "cores": cores,
@@ -178,9 +179,10 @@ def _from_start(result: ArrayResult) -> list[Any]:
     return [replace(t, pushed=t.pushed - begin, began=t.began - begin, ended=t.ended - begin) for t in result.transfers]
 
 
-def _as_text(result: ArrayResult, ghz: float, channels: bool) -> list[str]:
+def _as_text(result: ArrayResult, hertz: float, channels: bool) -> list[str]:
     lines = [
-        f"{result.cycles:,} cycles (simulated): {result.cycles / ghz / 1e6:.3f} ms at {ghz} GHz, without the launch",
+        f"{result.cycles:,} cycles (simulated): {1e3 * result.cycles / hertz:.3f} ms at {hertz / 1e9:g} GHz, "
+        "without the launch",
         f"{result.operations} operations; {result.read:,} bytes read from host memory, {result.written:,} written",
     ]
     cores = [
