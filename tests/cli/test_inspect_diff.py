@@ -70,11 +70,11 @@ def test_a_manifest_knows_its_files(
     for path in folders[0].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     text = inspected([str(tmp_path / "manifest.json")], capsys)
-    assert text.count("as built") == 6
+    assert text.count("as built") == 7
     (tmp_path / "insts.bin").write_bytes(b"")
     (tmp_path / "qkt.o").unlink()
     text = inspected([str(tmp_path / "manifest.json")], capsys)
-    assert (text.count("as built"), text.count("changed since"), text.count("not here")) == (4, 1, 1)
+    assert (text.count("as built"), text.count("changed since"), text.count("not here")) == (5, 1, 1)
 
 
 def test_a_stream_is_in_words(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

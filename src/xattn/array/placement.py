@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from xattn.array.buffer_descriptor import BufferDescriptor, Dimension, LockUse
+from xattn.array.buffer_descriptor import BufferDescriptor, LockUse
 from xattn.array.configuration import (
     ChannelStart,
     Circuit,
@@ -20,7 +20,7 @@ from xattn.array.configuration import (
     ShimPort,
     TokenRoute,
 )
-from xattn.array.design import Design, DmaEnd, End, Fifo, HostEnd, Stream, TileId, Wait
+from xattn.array.design import Design, DmaEnd, End, Fifo, HostEnd, Stream, TileId, Wait, Walk
 from xattn.array.design_check import check_design
 from xattn.array.memory import place_memory
 from xattn.array.registers import TileKind
@@ -47,11 +47,20 @@ class PlacedFifo:
     full_lock: int
 
 
+class EndChannel(NamedTuple):
+    """The DMA channel at an end of a stream: MM2S at the source, S2MM at a sink."""
+
+    tile: TileId
+    channel: int
+
+
 @dataclass(frozen=True)
 class Placement:
     """A design with everything numbered.
 
     `scratch`: byte offsets of each core's scratch memory by name. `shim`: the DMA channels of the host's streams.
+    `ends`: the channel of each stream's source, and those of its sinks. `turns`: what a channel's chain of BDs does,
+    as walks with the number of the buffer, by tile and channel ("S2MM_0").
     """
 
     design: Design
@@ -63,6 +72,8 @@ class Placement:
     shim_ports: tuple[ShimPort, ...]
     shim: dict[str, ShimChannel]
     scratch: dict[TileId, dict[str, int]]
+    ends: dict[str, tuple[EndChannel, ...]]
+    turns: dict[tuple[TileId, str], tuple[tuple[Walk, int], ...]]
 
 
 def place(design: Design) -> Placement:
@@ -77,8 +88,10 @@ def place(design: Design) -> Placement:
     routes: list[Circuit | TokenRoute] = []
     ports: list[ShimPort] = []
     shim: dict[str, ShimChannel] = {}
+    stream_ends: dict[str, tuple[EndChannel, ...]] = {}
     for stream in design.streams:
-        ends = []
+        ends: list[PortAt] = []
+        numbers: list[EndChannel] = []
         for end, outward in ((stream.source, True), *((sink, False) for sink in stream.sinks)):
             # To the switch, a DMA end is outward (MM2S); a host end that sends is the shim's MM2S too.
             where = end_tile(design, end)
@@ -91,6 +104,8 @@ def place(design: Design) -> Placement:
                 port = f"DMA{channel}"
                 starts.append(bds.chain(stream, end, where, channel, outward, fifos))
             ends.append(PortAt(where, port))
+            numbers.append(EndChannel(where, channel))
+        stream_ends[stream.name] = tuple(numbers)
         routes += router.route(stream.name, ends[0], tuple(ends[1:]))
     routes += [TokenRoute(TileId(column, 0)) for column in _waited_columns(design, shim)]
     locks = [
@@ -108,6 +123,8 @@ def place(design: Design) -> Placement:
         tuple(ports),
         shim,
         memory.scratch,
+        stream_ends,
+        bds.turns,
     )
 
 
@@ -168,6 +185,7 @@ class _Bds:
 
     def __init__(self) -> None:
         self.placed: list[PlacedBd] = []
+        self.turns: dict[tuple[TileId, str], tuple[tuple[Walk, int], ...]] = {}
         self.taken: dict[tuple[TileId, bool], int] = defaultdict(int)
 
     def chain(
@@ -176,19 +194,22 @@ class _Bds:
         """A closed chain of BDs: a buffer of each FIFO in turn, until all FIFOs are at their first buffer again."""
         turns = list(_turns(end, fifos))
         numbers = self._take(stream, where, channel, len(turns))
-        for index, (placed, buffer, dimensions) in enumerate(turns):
+        name = f"{'MM2S' if outward else 'S2MM'}_{channel}"
+        self.turns[where, name] = tuple(turns)
+        for index, (walk, buffer) in enumerate(turns):
+            placed = fifos[walk.fifo]
             own = where.kind is TileKind.MEM
             free, full = (lock + _OWN_LOCKS * own for lock in (placed.free_lock, placed.full_lock))
             bd = BufferDescriptor(
                 length=placed.fifo.bytes // WORD,
                 address=placed.offsets[buffer] + _OWN_WINDOW * own,
-                dimensions=dimensions,
+                dimensions=walk.dimensions,
                 acquire=LockUse(full if outward else free, -1),
                 release=LockUse(free if outward else full, 1),
                 next_bd=numbers[(index + 1) % len(numbers)],
             )
             self.placed.append(PlacedBd(where, numbers[index], bd))
-        return ChannelStart(where, f"{'MM2S' if outward else 'S2MM'}_{channel}", numbers[0])
+        return ChannelStart(where, name, numbers[0])
 
     def _take(self, stream: Stream, where: TileId, channel: int, count: int) -> list[int]:
         odd = where.kind is TileKind.MEM and channel % 2 == 1
@@ -204,9 +225,8 @@ class _Bds:
         return [first + index + limit * odd for index in range(count)]
 
 
-def _turns(end: DmaEnd, fifos: dict[str, PlacedFifo]) -> Iterator[tuple[PlacedFifo, int, tuple[Dimension, ...]]]:
-    """(FIFO, number of its buffer, walk) for every BD of the chain."""
+def _turns(end: DmaEnd, fifos: dict[str, PlacedFifo]) -> Iterator[tuple[Walk, int]]:
+    """(walk, number of its FIFO's buffer) for every BD of the chain."""
     for turn in range(lcm(*(fifos[walk.fifo].fifo.depth for walk in end.walks))):
         for walk in end.walks:
-            placed = fifos[walk.fifo]
-            yield placed, turn % placed.fifo.depth, walk.dimensions
+            yield walk, turn % fifos[walk.fifo].fifo.depth

@@ -29,9 +29,12 @@ def build(
         list[str] | None,
         typer.Option("--define", "-D", metavar="NAME=VALUE", help="An integer argument of the kernel; repeatable."),
     ] = None,
+    dialect: Annotated[
+        str, typer.Option(metavar="TIME", help="MLIR as mlir-aie took it in 2025, 2026-04 or 2026-08 [default: newest]")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
-    """Build a kernel: core programs, a relocatable object, PDI, xclbin, instruction stream and a manifest.
+    """Build a kernel: core programs, a relocatable object, PDI, xclbin, instruction stream, MLIR and a manifest.
 
     Nothing but xattn is needed. The same input gives the same bytes, and what was built before is taken from the
     cache. Not run on an NPU here: `xattn inspect` shows what the files say.
@@ -40,7 +43,7 @@ def build(
     from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 
     tokens, width = tile_shape(shape)
-    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []))
+    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")
