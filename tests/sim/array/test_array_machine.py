@@ -372,6 +372,20 @@ def test_a_lock_out_of_range_is_an_error_unless_told_otherwise() -> None:
     assert kinds(result) == ["lock-out-of-range"]
 
 
+def test_strict_is_strict_with_cores_too_but_not_with_reads_of_old_values() -> None:
+    text = "movxm p0, #0x70100\nmova r1, #5\nlda r1, [p0, #0]\nadd r2, r1, #1\nnop*16\n{more}\nnop*16\ndone\nnop*5"
+    for more, fails in (("nop", False), ("add r3, r9, #1", True)):
+        draft = Draft()
+        draft.program(TILE, text.format(more=more), (0x100, bytes(16)))
+        array = draft.load(strict=True)
+        if fails:
+            with pytest.raises(ArrayError, match=r"core \(0,2\): error: undefined-register"):
+                array.run(stream_of(Noop()), [])
+        else:
+            assert array.run(stream_of(Noop()), []).cores[0].state == "ended"
+            assert array.cores[0, 2].core.registers["r2"] == 6
+
+
 @pytest.mark.parametrize(("frame", "found"), [(512, []), (1024, ["stack"])])
 def test_a_stack_that_grows_into_a_buffer_is_found(frame: int, found: list[str]) -> None:
     """The stack starts below the first buffer, at 0x400: a frame of 1,024 bytes on top of another one is too much."""

@@ -1,7 +1,8 @@
-"""Shim transfers against what others measured on a Phoenix: how good the published figures are as they are put together.
+"""Shim transfers against what others measured on a Phoenix: how well the published figures are put together.
 
-Source: FIM43-Redeye/xdna-emu (MIT), docs/superpowers/findings, 2026-05-25 (a transfer's length) and 2026-05-27 (chains of
-transfers, medians of 50 runs). Single runs differ by 30 to 50 % where a transfer is short, so short ones are left out.
+Source: FIM43-Redeye/xdna-emu (MIT), docs/superpowers/findings, 2026-05-25 (a transfer's length) and 2026-05-27 (chains
+of transfers, medians of 50 runs). Single runs differ by 30 to 50 % where a transfer is short, so short ones are left
+out.
 """
 
 from __future__ import annotations

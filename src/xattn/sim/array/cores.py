@@ -15,7 +15,7 @@ from xattn.sim.array.memory import SharedView
 from xattn.sim.array.switch import Place
 from xattn.sim.array.tile import Tile
 from xattn.sim.core import Core, Result
-from xattn.sim.findings import SimulationError
+from xattn.sim.findings import Kind, Severity, SimulationError
 
 Used = Callable[[], "list[tuple[int, int]]"]
 CORE_CYCLES = 1 << 40  # the array's own limit ends a run, not the core's
@@ -37,7 +37,8 @@ class TileCore:
     def __init__(
         self, place: Place, context: Context, view: SharedView, lock_of: Callable[[int], Lock], used: Used, strict: bool
     ):
-        self.core = Core(memory=view.memory, strict=strict)
+        # compilers read old values on purpose while new ones are on their way
+        self.core = Core(memory=view.memory, strict=strict, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE})
         self._view, self._lock_of, self._used = view, lock_of, used
         self.place = place
         self.name = f"core ({place[0]},{place[1]})"
