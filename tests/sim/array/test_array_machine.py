@@ -16,6 +16,7 @@ from xattn.array.configuration import ChannelStart, LockValue, TokenRoute
 from xattn.array.design import TileId
 from xattn.array.instructions import LoadPdi, Noop, Write32
 from xattn.array.registers import TileKind, register, tile_address
+from xattn.array.transfers import ShimChannel, wait
 from xattn.sim.array.findings import ArrayError, ArrayKind
 from xattn.sim.array.timing import published
 from xattn.sim.findings import Severity
@@ -291,6 +292,25 @@ def test_a_deadlock_says_who_waits_for_what() -> None:
         rf"controller {since} a token of DMA S2MM 0 of shim tile \(0,0\)",
     ):
         assert re.search(rf"^  {line}$", text, re.MULTILINE), (line, text)
+
+
+def test_waiting_for_a_transfer_that_issues_no_token_is_a_deadlock() -> None:
+    stream = stream_of(send(0, 0, 96, 0), fetch(0, 1, 96, 1, token=False), done(0))
+    with pytest.raises(ArrayError, match=r"controller waits since .* for a token of DMA S2MM 0 of shim tile \(0,0\)"):
+        loop_back().load().run(stream, [bytes(384), bytes(384)])
+
+
+def test_a_wait_for_several_columns_takes_a_token_of_each() -> None:
+    draft = Draft()
+    for column in (1, 2):
+        one_core(column, draft=draft)
+    buffers = [numbers(64).tobytes(), bytes(256), bytes(256)]
+    transfers = [send(1, 0, 64, 0), fetch(1, 1, 64, 1), send(2, 0, 64, 0), fetch(2, 1, 64, 2)]
+    both = wait(ShimChannel(1, 0, False), columns=2)
+    result = draft.load().run(stream_of(*transfers, both), buffers)
+    assert result.findings == [] and result.buffers[1] == result.buffers[2] != bytes(256)
+    with pytest.raises(ArrayError, match=r"a token of DMA S2MM 0 of shim tile \(2,0\)"):
+        draft.load().run(stream_of(*transfers[:3], both), buffers)
 
 
 def test_a_program_that_never_rests_is_stopped() -> None:
