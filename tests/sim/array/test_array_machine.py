@@ -15,6 +15,7 @@ from xattn.array.buffer_descriptor import Dimension, Iteration
 from xattn.array.configuration import ChannelStart, LockValue, TokenRoute
 from xattn.array.design import TileId
 from xattn.array.instructions import LoadPdi, Noop, Write32
+from xattn.array.pdi import read_pdi
 from xattn.array.registers import TileKind, register, tile_address
 from xattn.array.transfers import ShimChannel, wait
 from xattn.sim.array.findings import ArrayError, ArrayKind
@@ -120,6 +121,23 @@ def test_a_core_that_ends_says_so() -> None:
     result = array.run(stream_of(Noop()), [])
     assert result.cores[0].state == "ended" and array.tiles[TILE].locks[3].value == 2
     assert array.tile_memory(0, 2)[0x800:0x810] == (numbers(4) + 1).tobytes()
+
+
+def test_a_second_configuration_replaces_the_first() -> None:
+    array = one_core(words=64).load()
+    stream = stream_of(send(0, 0, 256, 0), fetch(0, 1, 256, 1), done(0))
+    array.run(stream, [numbers(256).tobytes(), bytes(1024)])
+    second = one_core(words=32)  # other programs, BDs, and channels from their first BD again
+    array.load(read_pdi(second.image()).cdo())
+    data = numbers(256, 9)
+    result = array.run(stream, [data.tobytes(), bytes(1024)])
+    assert np.array_equal(np.frombuffer(result.buffers[1], np.uint32), data + 1)
+    assert result.findings == [] and result.cores[0].findings == []
+    third = Draft()  # reads what the program before left in a register: a reset core has nothing there
+    third.program(TILE, "add r3, r16, #1\nnop*8\ndone\nnop*5")
+    array.load(read_pdi(third.image()).cdo())
+    (core,) = array.run(stream_of(Noop()), []).cores
+    assert [finding.kind.value for finding in core.findings] == ["undefined-register"]
 
 
 # -- buffer descriptors ------------------------------------------------------------------------------------------------
