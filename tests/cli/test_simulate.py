@@ -78,8 +78,9 @@ def test_a_later_run_is_warm(files: Path, capsys) -> None:
     assert cycles[1] < cycles[0]
 
 
-def test_the_timeline_shows_cores_channels_and_locks(files: Path, capsys) -> None:
-    assert run(files, "--input", "DIR/in.bin", "--timeline", "DIR/t.json", "--json") == 0
+@pytest.mark.parametrize("runs", ["1", "2"])
+def test_the_timeline_shows_cores_channels_and_locks(files: Path, runs: str, capsys) -> None:
+    assert run(files, "--input", "DIR/in.bin", "--timeline", "DIR/t.json", "--json", "--runs", runs) == 0
     cycles = json.loads(capsys.readouterr().out)["cycles"]
     trace = json.loads((files / "t.json").read_text())
     events = trace["traceEvents"]
@@ -90,6 +91,7 @@ def test_the_timeline_shows_cores_channels_and_locks(files: Path, capsys) -> Non
     assert {e["name"] for e in spans if tracks[e["tid"]] == "core (0,2)"} >= {"runs"}
     bds = [e for e in spans if tracks[e["tid"]] == "DMA S2MM 0 of core tile (0,2)" and e["name"].startswith("BD")]
     assert [e["name"] for e in bds] == ["BD 0: 64 words", "BD 1: 64 words"] * 2
+    assert all(e["ts"] <= cycles for e in events if e["ph"] != "M")
     assert all(e["ts"] >= 0 and e["dur"] > 0 for e in spans)
     assert max(e["ts"] + e["dur"] for e in spans if tracks[e["tid"]] == "controller") == cycles
     values = [e["args"]["value"] for e in events if e["ph"] == "C" and e["name"] == "lock 1"]
