@@ -141,8 +141,29 @@ def test_locks_run_out() -> None:
         (),
         (),
     )
-    with pytest.raises(InputError, match=r"FIFO f8 needs locks 16 and 17 of tile \(0, 2\), which has 16"):
+    with pytest.raises(InputError, match=r"FIFO f8 needs locks 16 to 17 of tile \(0, 2\), which has 16"):
         place(design)
+
+
+def changed_in_place() -> Design:
+    fifo = Fifo("state", CORE, 64, 1, in_place=True)
+    streams = (
+        Stream("to", HostEnd(0), (DmaEnd.of("state"),)),
+        Stream("from", DmaEnd.of("state"), (HostEnd(0),)),
+    )
+    return Design("in place", 1, (fifo,), streams, (Core(CORE, "kernel", ("state",), ("state",)),), (), ())
+
+
+def test_what_is_changed_in_place_has_a_third_lock() -> None:
+    placed = place(changed_in_place())
+    assert placed.locks == (LockValue(CORE, 0, 1), LockValue(CORE, 1, 0), LockValue(CORE, 2, 0))
+    filled, emptied = (item.bd for item in placed.bds)
+    assert (filled.acquire, filled.release) == (LockUse(0, -1), LockUse(1, 1))
+    assert (emptied.acquire, emptied.release) == (LockUse(2, -1), LockUse(0, 1))
+    state = placed.fifos["state"]
+    assert (state.taken_by_core(True), state.given_by_core(True)) == (1, 2)
+    with pytest.raises(InputError, match="FIFO state is to be changed in place, by one core and not 0"):
+        place(replace(changed_in_place(), cores=()))
 
 
 def test_ends_have_to_agree() -> None:

@@ -20,7 +20,12 @@ class StandIn:
     """Runs a core's executable, `rounds` turns; `inputs` are the arrays of each turn by FIFO."""
 
     def __init__(
-        self, executable: bytes, core: DesignCore, placement: Placement, inputs: dict[str, list[NDArray[np.int8]]]
+        self,
+        executable: bytes,
+        core: DesignCore,
+        placement: Placement,
+        inputs: dict[str, list[NDArray[np.int8]]],
+        lenient: bool = False,
     ) -> None:
         self.inputs, self.outputs = inputs, {name: [] for name in core.outputs}
         self.order: list[tuple[str, str]] = []
@@ -30,7 +35,11 @@ class StandIn:
         for name, placed in self.fifos.items():
             self.by_lock[OWN_LOCKS + placed.free_lock] = (name, "free")
             self.by_lock[OWN_LOCKS + placed.full_lock] = (name, "full")
-        self.core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=STACK, lock=self.lock)
+            if placed.fifo.in_place:
+                self.by_lock[OWN_LOCKS + placed.done_lock] = (name, "done")
+        self.core = Core(
+            strict=not lenient, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=STACK, lock=self.lock
+        )
         image = read_elf(executable)
         for address, code in image.code():
             self.core.load(code, address)
@@ -49,14 +58,15 @@ class StandIn:
         name, which = self.by_lock[number]
         assert value == (-1 if acquire else 1)
         self.order.append(("acquire" if acquire else "release", f"{name} {which}"))
-        if which == "full":
+        if which in ("full", "done"):
             placed = self.fifos[name]
             address = DATA_MEMORY_BASE + placed.offsets[self.turn[name] % placed.fifo.depth]
-            self.turn[name] += 1
             if acquire:
-                array = self.inputs[name][self.turn[name] - 1]
+                array = self.inputs[name][self.turn[name]]
                 assert array.nbytes == placed.fifo.bytes
                 self.core.write_memory(address, array.tobytes())
             else:
                 self.outputs[name].append(self.core.read_memory(address, placed.fifo.bytes))
+            # What is changed in place keeps its buffer until it is done.
+            self.turn[name] += which == "done" or not placed.fifo.in_place
         return 0

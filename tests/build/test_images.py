@@ -13,12 +13,12 @@ from xattn.array.aie_partition import read_aie_partition
 from xattn.array.cdo import write_cdo
 from xattn.array.configuration import Circuit, configure
 from xattn.array.configuration_reader import read_configuration
+from xattn.array.design import Scratch, Wait
 from xattn.array.instructions import AddressPatch, Sync, Write32, read_instructions
 from xattn.array.pdi import bif, read_pdi
+from xattn.array.walks import TwoWalks
 from xattn.array.xclbin import SectionKind, read_xclbin
 from xattn.array.xclbin_sections import read_kernel_metadata
-from xattn.array.design import Scratch
-from xattn.array.walks import TwoWalks
 from xattn.build.designs import DESIGNS, KernelPort, KernelUse, tile
 from xattn.build.images import build_images, place_deepest
 from xattn.build.layouts import input_layouts, output_layout
@@ -119,10 +119,24 @@ def test_wrong_names_are_said() -> None:
         build_images("nothing")
 
 
+@pytest.mark.slow
+def test_a_state_goes_in_and_out() -> None:
+    images = build_images("sound", "tile")
+    transfers = [step for step in images.design.sequence if not isinstance(step, Wait)]
+    assert [(step.stream, step.buffer) for step in transfers] == [
+        *(("q_sums0_sums1_state_in", name) for name in ("q", "sums0", "sums1", "state")),
+        *(("k_v_in", name) for name in ("k", "v")),
+        *(("sums0_sums1_state_out", name) for name in ("sums0", "sums1", "state")),
+    ]
+    assert [step.token for step in transfers] == [False] * 8 + [True]
+    with pytest.raises(InputError, match="build it for tile or columns4"):
+        build_images("sound", "array16")
+
+
 def use(size: int) -> KernelUse:
     """A kernel with an input and an output of `size` bytes, and 20 KB of memory of its own."""
     ports = tuple(KernelPort(name, size, None, TwoWalks((), ())) for name in ("a", "out"))
-    return KernelUse("kernel", ports, "out", (), (Scratch("table", 20480),))
+    return KernelUse("kernel", ports, ("out",), (), (Scratch("table", 20480),))
 
 
 def test_one_buffer_each_where_two_do_not_fit() -> None:

@@ -38,13 +38,17 @@ class TileId(NamedTuple):
 
 @dataclass(frozen=True)
 class Fifo:
-    """`depth` buffers of `bytes` (a multiple of 4) in the memory of `tile`; `bank`: the bank (0 to 3) to prefer."""
+    """`depth` buffers of `bytes` (a multiple of 4) in the memory of `tile`; `bank`: the bank (0 to 3) to prefer.
+
+    `in_place`: streams fill and empty it, and in between a core changes each buffer; a third lock counts those done.
+    """
 
     name: str
     tile: TileId
     bytes: int
     depth: int = 2
     bank: int | None = None
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ class Scratch:
 class Core:
     """A core and its kernel: it waits for a buffer of each input and output FIFO, runs, and hands them on.
 
-    `arguments` are the FIFOs in the order of the kernel's pointers; those in `outputs` are filled, the others emptied.
+    `arguments` are the FIFOs in the order of the kernel's pointers; those in `outputs` are filled, the others emptied,
+    or changed in place.
     `rounds` is how often it does so; None is for ever.
     """
 
@@ -111,11 +116,6 @@ class Core:
     scalars: tuple[int, ...] = ()
     scratch: tuple[Scratch, ...] = ()
     rounds: int | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The FIFOs that the core empties."""
-        return tuple(name for name in self.arguments if name not in self.outputs)
 
 
 @dataclass(frozen=True)

@@ -85,15 +85,22 @@ def _check_stream(design: Design, stream: Stream) -> None:
 def _check_sides(design: Design) -> None:
     filled: dict[str, list[str]] = defaultdict(list)
     emptied: dict[str, list[str]] = defaultdict(list)
+    changed: list[str] = []
     for stream in design.streams:
         _note(emptied, [stream.source], f"stream {stream.name}")
         _note(filled, stream.sinks, f"stream {stream.name}")
     for core in design.cores:
+        own = {fifo.name: fifo for fifo in design.fifos if fifo.tile == core.tile}
         for name in core.arguments:
-            (filled if name in core.outputs else emptied)[name].append(f"core {core.tile}")
-            if name not in {fifo.name for fifo in design.fifos if fifo.tile == core.tile}:
+            if name not in own:
                 raise InputError(f"core {core.tile}: no FIFO called {name} is in its tile")
+            if own[name].in_place:
+                changed.append(name)
+            else:
+                (filled if name in core.outputs else emptied)[name].append(f"core {core.tile}")
     for fifo in design.fifos:
+        if fifo.in_place and (count := changed.count(fifo.name)) != 1:
+            raise InputError(f"FIFO {fifo.name} is to be changed in place, by one core and not {count}")
         for verb, by in (("fills", filled[fifo.name]), ("empties", emptied[fifo.name])):
             if len(by) != 1:
                 raise InputError(f"FIFO {fifo.name}: {' and '.join(by) or 'nothing'} {verb} it; one side has to")

@@ -105,13 +105,12 @@ class _Writer:
                 text = f'aie.buffer(%{self.tiles[fifo.tile].name}) {{sym_name = "{value.name}"}} : {value.type}'
                 attributes = {"sym_name": f'"{value.name}"'}
                 yield Operation("aie.buffer", text, (self.tiles[fifo.tile],), (value,), attributes)
-            yield from (self._lock(placed, free) for free in (True, False))
+            for (number, init), what in zip(placed.locks, ("free", "full", "done"), strict=False):
+                yield self._lock(placed.fifo, number, init, what)
 
-    def _lock(self, placed: PlacedFifo, free: bool) -> Operation:
-        fifo, number = placed.fifo, placed.free_lock if free else placed.full_lock
-        value = Value(f"{fifo.name}_{'free' if free else 'full'}", "index")
+    def _lock(self, fifo: Fifo, number: int, init: int, what: str) -> Operation:
+        value = Value(f"{fifo.name}_{what}", "index")
         self.locks[fifo.tile, number] = value
-        init = fifo.depth if free else 0
         shown = f'{{init = {init} : i32, sym_name = "{value.name}"}}'
         text = f"aie.lock(%{self.tiles[fifo.tile].name}, {number}) {shown}"
         attributes = {"lockID": f"{number} : i32", "init": f"{init} : i32", "sym_name": f'"{value.name}"'}
@@ -198,8 +197,7 @@ class _Writer:
 
     def _turn(self, core: Core, fifos: list[PlacedFifo], turn: int) -> Iterator[Operation]:
         for placed in fifos:
-            output = placed.fifo.name in core.outputs
-            yield from self._use(core.tile, placed.free_lock if output else placed.full_lock, acquire=True)
+            yield from self._use(core.tile, placed.taken_by_core(placed.fifo.name in core.outputs), acquire=True)
         arguments = [self.buffers[placed.fifo.name, turn % placed.fifo.depth] for placed in fifos]
         for number in core.scalars:
             value = self._fresh("i32")
@@ -212,8 +210,7 @@ class _Writer:
         # A checker that does not know the operations around a call cannot resolve it, so it gets an opaque one.
         yield Operation("xattn.call", call, tuple(arguments), attributes={"kernel": f'"{core.kernel}"'})
         for placed in fifos:
-            output = placed.fifo.name in core.outputs
-            yield from self._use(core.tile, placed.full_lock if output else placed.free_lock, acquire=False)
+            yield from self._use(core.tile, placed.given_by_core(placed.fifo.name in core.outputs), acquire=False)
 
     def _use(self, place: TileId, lock: int, acquire: bool) -> Iterator[Operation]:
         value = self.locks[place, lock]
@@ -258,7 +255,8 @@ class _Writer:
     def _bd(self, place: TileId, walk: Walk, buffer: int, outward: bool) -> Iterator[Operation]:
         placed = self.placement.fifos[walk.fifo]
         value = self.buffers[walk.fifo, buffer]
-        yield from self._use(place, placed.full_lock if outward else placed.free_lock, acquire=True)
+        take, give = placed.used_by_dma(outward)
+        yield from self._use(place, take, acquire=True)
         elements = placed.fifo.bytes // (WORD if place.kind is TileKind.MEM else 1)
         sizes, strides = _loops(walk.dimensions, elements)
         if self.dialect is Dialect.late_2026:
@@ -272,7 +270,7 @@ class _Writer:
         if sizes:
             attributes |= {"sizes": f"{sizes}", "strides": f"{strides}"}
         yield Operation("aie.dma_bd", text, (value,), attributes=attributes)
-        yield from self._use(place, placed.free_lock if outward else placed.full_lock, acquire=False)
+        yield from self._use(place, give, acquire=False)
 
     # -- the host -----------------------------------------------------------------------------------------------------
 

@@ -39,12 +39,36 @@ _OWN_WINDOW, _OWN_LOCKS = 0x80000, 64
 
 @dataclass(frozen=True)
 class PlacedFifo:
-    """A FIFO's buffers (byte offsets in the tile) and the locks that count the free and the full ones."""
+    """A FIFO's buffers (byte offsets in the tile) and the locks that count the free and the full ones.
+
+    `done_lock` counts those that are to be emptied: the full ones, or, in place, those that a core has changed.
+    """
 
     fifo: Fifo
     offsets: tuple[int, ...]
     free_lock: int
     full_lock: int
+    done_lock: int
+
+    @property
+    def locks(self) -> tuple[tuple[int, int], ...]:
+        """(number, first value) of its locks."""
+        locks = ((self.free_lock, self.fifo.depth), (self.full_lock, 0), (self.done_lock, 0))
+        return locks if self.fifo.in_place else locks[:2]
+
+    def taken_by_core(self, output: bool) -> int:
+        """The lock that a core takes before it works on a buffer."""
+        return self.free_lock if output and not self.fifo.in_place else self.full_lock
+
+    def given_by_core(self, output: bool) -> int:
+        """The lock that a core gives when it is done with a buffer."""
+        if self.fifo.in_place:
+            return self.done_lock
+        return self.full_lock if output else self.free_lock
+
+    def used_by_dma(self, outward: bool) -> tuple[int, int]:
+        """The locks that a DMA channel takes and gives."""
+        return (self.done_lock, self.free_lock) if outward else (self.free_lock, self.full_lock)
 
 
 class EndChannel(NamedTuple):
@@ -108,11 +132,7 @@ def place(design: Design) -> Placement:
         stream_ends[stream.name] = tuple(numbers)
         routes += router.route(stream.name, ends[0], tuple(ends[1:]))
     routes += [TokenRoute(TileId(column, 0)) for column in _waited_columns(design, shim)]
-    locks = [
-        LockValue(placed.fifo.tile, lock, value)
-        for placed in fifos.values()
-        for lock, value in ((placed.free_lock, placed.fifo.depth), (placed.full_lock, 0))
-    ]
+    locks = [LockValue(placed.fifo.tile, lock, value) for placed in fifos.values() for lock, value in placed.locks]
     return Placement(
         design,
         fifos,
@@ -151,13 +171,14 @@ def _number_locks(design: Design, offsets: dict[str, tuple[int, ...]]) -> dict[s
     placed = {}
     for fifo in design.fifos:
         first = taken[fifo.tile]
-        taken[fifo.tile] += 2
+        taken[fifo.tile] += 3 if fifo.in_place else 2
         if taken[fifo.tile] > LOCKS[fifo.tile.kind]:
             raise InputError(
-                f"FIFO {fifo.name} needs locks {first} and {first + 1} of tile {fifo.tile}, which has "
+                f"FIFO {fifo.name} needs locks {first} to {taken[fifo.tile] - 1} of tile {fifo.tile}, which has "
                 f"{LOCKS[fifo.tile.kind]}: put fewer FIFOs there"
             )
-        placed[fifo.name] = PlacedFifo(fifo, offsets[fifo.name], first, first + 1)
+        done = first + 2 if fifo.in_place else first + 1
+        placed[fifo.name] = PlacedFifo(fifo, offsets[fifo.name], first, first + 1, done)
     return placed
 
 
@@ -199,13 +220,13 @@ class _Bds:
         for index, (walk, buffer) in enumerate(turns):
             placed = fifos[walk.fifo]
             own = where.kind is TileKind.MEM
-            free, full = (lock + _OWN_LOCKS * own for lock in (placed.free_lock, placed.full_lock))
+            take, give = (lock + _OWN_LOCKS * own for lock in placed.used_by_dma(outward))
             bd = BufferDescriptor(
                 length=placed.fifo.bytes // WORD,
                 address=placed.offsets[buffer] + _OWN_WINDOW * own,
                 dimensions=walk.dimensions,
-                acquire=LockUse(full if outward else free, -1),
-                release=LockUse(free if outward else full, 1),
+                acquire=LockUse(take, -1),
+                release=LockUse(give, 1),
                 next_bd=numbers[(index + 1) % len(numbers)],
             )
             self.placed.append(PlacedBd(where, numbers[index], bd))

@@ -9,11 +9,13 @@ import msgspec
 from xattn import __version__
 from xattn.array.mlir_design import NEWEST, Dialect, mlir_module
 from xattn.array.mlir_ir import custom_form
+from xattn.build.designs import KernelUse
 from xattn.build.images import STACK_BYTES, Images, build_images
 from xattn.build.manifest import MANIFEST, BufferEntry, BuildRequest, CoreEntry, FileEntry, Manifest
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
 from xattn.numerics.lut import c_header, exp_table
+
 
 def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
     """The files of a build by name; the manifest last. InputError when the request cannot be built."""
@@ -72,13 +74,19 @@ def _manifest(
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
+def _direction(name: str, kernel: KernelUse) -> str:
+    if name in kernel.in_place:
+        return "in and out"
+    return "out" if name in kernel.outputs else "in"
+
+
 def _buffers(images: Images) -> list[BufferEntry]:
     sizes = {port.name: port.bytes for port in images.kernel.ports}
     return [
         BufferEntry(
             index,
             buffer.name,
-            "out" if buffer.name == images.kernel.output else "in",
+            _direction(buffer.name, images.kernel),
             buffer.bytes,
             buffer.bytes // sizes[buffer.name],
         )

@@ -1,8 +1,8 @@
 """The program of a core: the lock protocol around its kernel, linked with the kernel's object.
 
 One turn: wait for a full buffer of each input FIFO and a free one of each output FIFO, call the kernel, hand the inputs
-back as free and the outputs on as full. FIFOs of depth 2 alternate between their buffers, so turns are written out
-until all FIFOs are at their first buffer again.
+back as free and the outputs on as full (what it changes in place, as done). FIFOs of depth 2 alternate between their
+buffers, so turns are written out until all FIFOs are at their first buffer again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ def protocol_text(core: Core, placement: Placement) -> str:
             f"registers take {_MOST_POINTERS} and {_MOST_SCALARS}"
         )
     period = lcm(*(placement.fifos[name].fifo.depth for name in core.arguments))
-    turns = [list(_turn(core, placement, number)) for number in range(period)]
     lines = [
         f".extern {core.kernel} {STACK_SYMBOL}",
         f".func {START}",
@@ -66,14 +65,26 @@ def protocol_text(core: Core, placement: Placement) -> str:
         "    mova r17, #1",
     ]
     if core.rounds is None:
-        lines += ["    .align 16", "again:", *sum(turns, []), "    j #again", _nops(DELAY_SLOTS)]
+        lines += ["    .align 16", "again:", *_turns(core, placement, period), "    j #again", _nops(DELAY_SLOTS)]
         return "\n".join(lines) + "\n"
     whole, rest = divmod(core.rounds, period)
     if whole:
-        lines += [f"    movxm r18, #{whole}", "    .align 16", "again:", *sum(turns, []), "    add r18, r18, #-1"]
+        lines += [
+            f"    movxm r18, #{whole}",
+            "    .align 16",
+            "again:",
+            *_turns(core, placement, period),
+            "    add r18, r18, #-1",
+        ]
         lines += ["    jnz r18, #again", _nops(DELAY_SLOTS)]
-    lines += [*sum(turns[:rest], []), "    done", _nops(DELAY_SLOTS)]
+    lines += [*_turns(core, placement, rest), "    done", _nops(DELAY_SLOTS)]
     return "\n".join(lines) + "\n"
+
+
+def _turns(core: Core, placement: Placement, count: int) -> Iterator[str]:
+    """The bundles of the first `count` turns."""
+    for number in range(count):
+        yield from _turn(core, placement, number)
 
 
 def _turn(core: Core, placement: Placement, number: int) -> Iterator[str]:
@@ -81,7 +92,7 @@ def _turn(core: Core, placement: Placement, number: int) -> Iterator[str]:
     fifos = {name: placement.fifos[name] for name in core.arguments}
     yield f"    // turn {number}"
     for name, placed in fifos.items():
-        lock = placed.free_lock if name in core.outputs else placed.full_lock
+        lock = placed.taken_by_core(name in core.outputs)
         yield from _lock_operation(f"acq #{OWN_LOCKS + lock}, r16")
     settings = [
         f"movxm p{register}, #{DATA_MEMORY_BASE + placed.offsets[number % placed.fifo.depth]:#x}"
@@ -93,7 +104,7 @@ def _turn(core: Core, placement: Placement, number: int) -> Iterator[str]:
     yield from _call(core.kernel, late)
     yield _nops(_DRAIN_CYCLES)
     for name, placed in fifos.items():
-        lock = placed.full_lock if name in core.outputs else placed.free_lock
+        lock = placed.given_by_core(name in core.outputs)
         yield from _lock_operation(f"rel #{OWN_LOCKS + lock}, r17")
 
 

@@ -53,29 +53,30 @@ class KernelPort:
 
 @dataclass(frozen=True)
 class KernelUse:
-    """A kernel as a design sees it: arguments in the order of its pointers, one of them the output; integers by name."""
+    """A kernel as a design sees it: arguments in the order of its pointers, integers by name.
+
+    `outputs` are those arguments that it writes, `in_place` those of them that it reads first.
+    """
 
     name: str
     ports: tuple[KernelPort, ...]
-    output: str
+    outputs: tuple[str, ...]
     scalars: tuple[tuple[str, int], ...]
     scratch: tuple[Scratch, ...]
+    in_place: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> tuple[KernelPort, ...]:
-        """The arguments that the kernel reads."""
-        return tuple(port for port in self.ports if port.name != self.output)
-
-    @property
-    def result(self) -> KernelPort:
-        """The argument that it writes."""
-        return next(port for port in self.ports if port.name == self.output)
+    def results(self) -> tuple[KernelPort, ...]:
+        """The arguments that it writes."""
+        return tuple(port for port in self.ports if port.name in self.outputs)
 
     @property
     def groups(self) -> tuple[tuple[KernelPort, ...], ...]:
-        """The inputs by DMA channel, of which a tile has two: the first argument, and the others in turn."""
-        first, *others = self.inputs
-        return ((first,), tuple(others)) if others else ((first,),)
+        """What it reads, by DMA channel, of which a tile has two: what is a core's own (the first argument, and those
+        changed in place), and the others, which cores can share."""
+        first, *others = (port for port in self.ports if port.name not in self.outputs)
+        own = (first, *(port for port in self.ports if port.name in self.in_place))
+        return (own, tuple(others)) if others else (own,)
 
 
 @dataclass
@@ -88,17 +89,20 @@ class _Parts:
     starts: list[Transfer] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
 
-    def fifo(self, name: str, where: TileId, port: KernelPort, depth: int = 2) -> str:
+    def fifo(self, name: str, where: TileId, port: KernelPort, depth: int = 2, in_place: bool = False) -> str:
         bank = port.bank if where.row >= FIRST_ROW else None
-        self.fifos.append(Fifo(name, where, port.bytes, depth, bank))
+        self.fifos.append(Fifo(name, where, port.bytes, depth, bank, in_place))
         return name
 
     def core(self, kernel: KernelUse, where: TileId, depth: int, label: str) -> dict[str, str]:
         """A core with a FIFO for each argument; argument to FIFO."""
-        names = {port.name: self.fifo(f"{port.name}{label}", where, port, depth) for port in kernel.ports}
-        output = names[kernel.output]
+        names = {
+            port.name: self.fifo(f"{port.name}{label}", where, port, depth, port.name in kernel.in_place)
+            for port in kernel.ports
+        }
+        outputs = tuple(names[name] for name in kernel.outputs)
         values = tuple(value for _, value in kernel.scalars)
-        self.cores.append(Core(where, kernel.name, tuple(names.values()), (output,), values, kernel.scratch))
+        self.cores.append(Core(where, kernel.name, tuple(names.values()), outputs, values, kernel.scratch))
         return names
 
     def finish(self, name: str, columns: int, buffers: Sequence[HostBuffer]) -> Design:
@@ -125,7 +129,7 @@ def _columns(name: str, kernel: KernelUse, columns: int, depth: int) -> Design:
         fifos = parts.core(kernel, TileId(column, FIRST_ROW), depth, label)
         for group in kernel.groups:
             _bring(parts, column, group, fifos, label)
-        _fetch(parts, column, kernel.result, fifos[kernel.output], label)
+        _fetch(parts, column, kernel.results, fifos, label)
     return parts.finish(name, columns, [HostBuffer(port.name, columns * port.bytes) for port in kernel.ports])
 
 
@@ -145,35 +149,41 @@ def _bring(parts: _Parts, column: int, group: Sequence[KernelPort], fifos: dict[
         parts.starts.append(Transfer(f"{name}_in", port.name, port.bytes // WORD, column * port.bytes))
 
 
-def _fetch(parts: _Parts, column: int, port: KernelPort, fifo: str, label: str) -> None:
-    """The output from a core to the host, through the mem tile if it needs another layout."""
-    name = port.name + label
-    source = DmaEnd.of(fifo)
-    if not port.is_plain:
-        stop = parts.fifo(f"{name}_mem", TileId(column, MEM_ROW), port)
-        parts.streams.append(Stream(f"{name}_core", source, (DmaEnd((Walk(stop, port.walks.write),)),)))
-        source = DmaEnd((Walk(stop, port.walks.read),))
+def _fetch(parts: _Parts, column: int, group: Sequence[KernelPort], fifos: dict[str, str], label: str) -> None:
+    """The outputs from a core to the host, in turn, through the mem tile if one of them needs another layout."""
+    name = "_".join(port.name for port in group) + label
+    source = DmaEnd.of(*(fifos[port.name] for port in group))
+    if not all(port.is_plain for port in group):
+        stops = [parts.fifo(f"{port.name}{label}_out_mem", TileId(column, MEM_ROW), port) for port in group]
+        write = DmaEnd(tuple(Walk(stop, port.walks.write) for stop, port in zip(stops, group, strict=True)))
+        parts.streams.append(Stream(f"{name}_mem", source, (write,)))
+        source = DmaEnd(tuple(Walk(stop, port.walks.read) for stop, port in zip(stops, group, strict=True)))
     parts.streams.append(Stream(f"{name}_out", source, (HostEnd(column),)))
-    words, offset = port.bytes // WORD, column * port.bytes
-    parts.starts.append(Transfer(f"{name}_out", port.name, words, offset, token=True))
+    for port in group:
+        last = port == group[-1]
+        parts.starts.append(Transfer(f"{name}_out", port.name, port.bytes // WORD, column * port.bytes, token=last))
     parts.waits.append(Wait(f"{name}_out"))
 
 
 def array16(kernel: KernelUse, depth: int = 2) -> Design:
     """Sixteen cores. A column's mem tile deals the first argument's blocks out to its four cores and sends the others'
-    to all four at once (multicast); it joins their outputs. For attention: a head a column, four blocks of queries each.
+    to all four at once (multicast); it joins their outputs. For attention: a head a column, four blocks of queries.
     """
+    if kernel.in_place or len(kernel.outputs) > 1:
+        raise InputError(
+            f"kernel {kernel.name} has several outputs, or changes arguments in place, which mem tiles would have to "
+            "deal out and join in turn: build it for tile or columns4"
+        )
     parts = _Parts()
     first, *shared = kernel.groups
+    (result,) = kernel.results
     for column in range(COLUMNS):
         mem = TileId(column, MEM_ROW)
-        cores = [
-            parts.core(kernel, TileId(column, FIRST_ROW + row), depth, f"_{column}_{row}") for row in range(ROWS)
-        ]
+        cores = [parts.core(kernel, TileId(column, FIRST_ROW + row), depth, f"_{column}_{row}") for row in range(ROWS)]
         _deal(parts, mem, first[0], [fifos[first[0].name] for fifos in cores])
         for group in shared:
             _multicast(parts, mem, group, cores)
-        _join(parts, mem, kernel.result, [fifos[kernel.output] for fifos in cores])
+        _join(parts, mem, result, [fifos[result.name] for fifos in cores])
     blocks = {port.name: COLUMNS if port in sum(shared, ()) else COLUMNS * ROWS for port in kernel.ports}
     return parts.finish(
         "array16", COLUMNS, [HostBuffer(port.name, blocks[port.name] * port.bytes) for port in kernel.ports]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from xattn.array.configuration import Configuration, configure
 from xattn.array.design import Design, Scratch
 from xattn.array.host_sequence import host_sequence
@@ -98,23 +96,16 @@ def kernel_use(
     if unknown or extra:
         names = ", ".join(program.scalars) or "none"
         raise InputError(f"kernel {spec.name} takes the integers {names}; {', '.join(unknown or extra)} is wrong")
-    in_place = spec.pack(*[np.zeros((tokens, width), np.int8)] * 3).keys() & set(spec.outputs)
-    if in_place or len(spec.outputs) != 1:
-        raise InputError(
-            f"kernel {spec.name} changes {', '.join(sorted(in_place))} in place, which no design does yet: "
-            "choose a kernel with inputs and one output"
-        )
-    (output,) = spec.outputs
-    layouts = {**input_layouts(spec, tokens, width), output: output_layout(spec, tokens, width)}
+    layouts = input_layouts(spec, tokens, width)
+    in_place = tuple(name for name in spec.outputs if name in layouts)
+    if len(spec.outputs) == 1 and not in_place:
+        layouts[spec.outputs[0]] = output_layout(spec, tokens, width)
     banks = {array.name: array.bank for array in program.arrays}
     ports = tuple(KernelPort.of(layouts[name], banks[name]) for name in program.arguments)
     scratch = [Scratch("stack", STACK_BYTES, offset=0)]
-    scratch += [
-        Scratch(section_name(spec.name, array), array.size, bank=array.bank) for array in own_arrays(program)
-    ]
-    return KernelUse(
-        spec.name, ports, output, tuple((name, values[name]) for name in program.scalars), tuple(scratch)
-    )
+    scratch += [Scratch(section_name(spec.name, array), array.size, bank=array.bank) for array in own_arrays(program)]
+    integers = tuple((name, values[name]) for name in program.scalars)
+    return KernelUse(spec.name, ports, spec.outputs, integers, tuple(scratch), in_place)
 
 
 def assemble_images(placement: Placement, kernel: KernelUse, image: ElfImage, tokens: int, width: int) -> Images:

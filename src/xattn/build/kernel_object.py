@@ -33,8 +33,9 @@ def kernel_object(kernel: CompiledKernel, symbol: str) -> ElfImage:
     own = own_arrays(kernel)
     text = Section(TEXT, 0, kernel.code, flags=SHF_ALLOC | SHF_EXECINSTR, alignment=FETCH_BYTES)
     symbols = [Symbol(symbol, 0, len(kernel.code), "func", "global", TEXT)]
-    for array in own:
-        symbols.append(Symbol(_symbol(symbol, array), 0, array.size, "object", "local", section_name(symbol, array)))
+    symbols += [
+        Symbol(_symbol(symbol, array), 0, array.size, "object", "local", section_name(symbol, array)) for array in own
+    ]
     sections = (text, *(_section(symbol, array) for array in own))
     return ElfImage(True, 0, sections, (), locals_first(symbols), tuple(_relocations(kernel, symbol)))
 
