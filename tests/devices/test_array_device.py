@@ -10,6 +10,7 @@ from xattn.devices import KernelFaultError, Simulator
 from xattn.devices.array_simulator import ArrayKernel, ArraySimulator
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
+from xattn.numerics.sound import SoundState
 
 
 def blocks(kernel: ArrayKernel, runs: int, seed: int) -> list[np.ndarray]:
@@ -94,3 +95,24 @@ def test_a_run_that_cannot_end_is_a_fault_of_the_kernel() -> None:
         lock.value = 0  # nobody has a free buffer any more
     with pytest.raises(KernelFaultError, match="deadlock"):
         kernel.run(*operands(1), 4)
+
+
+def test_a_state_is_refused_by_a_kernel_that_carries_none() -> None:
+    state = SoundState.from_matrix(np.zeros((SIDE, SIDE + 2), np.int32))
+    with pytest.raises(InputError, match="carries no state"):
+        ArraySimulator().load(kernel_spec("qkt"), SIDE, SIDE).run(*operands(1), 4, state)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_carries_state_gets_and_gives_it() -> None:
+    spec = kernel_spec("sound")
+    kernel = ArraySimulator().load(spec, 64, 64)
+    random = np.random.default_rng(5)
+    first, second = ([random.integers(-128, 128, (64, 64)).astype(np.int8) for _ in range(3)] for _ in range(2))
+    alone = Simulator().load(spec, 64, 64)
+    result = kernel.run(*first, 4)
+    assert np.array_equal(result.output, spec.model(*first, 4)) and result.findings == ()
+    after = SoundState.from_matrix(result.output)
+    again = kernel.run(*second, 4, after)
+    assert np.array_equal(again.output, alone.run(*second, 4, after).output)
+    assert np.array_equal(again.output, spec.model(*second, 4, after))

@@ -6,11 +6,11 @@ host hands over row-major matrices; where a kernel wants another layout, the des
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xattn.array.instructions import read_instructions
 from xattn.array.pdi import read_pdi
@@ -18,7 +18,7 @@ from xattn.build.images import Images, build_images
 from xattn.build.layouts import OPERANDS, input_layouts
 from xattn.devices.device import Int8, KernelFaultError, RunResult, state_arguments
 from xattn.errors import InputError
-from xattn.kernels.registry import KernelSpec, compiled
+from xattn.kernels.registry import KernelSpec, Matrix, compiled
 from xattn.numerics.sound import SoundState
 from xattn.sim.array.findings import ArrayError
 from xattn.sim.array.machine import Array
@@ -45,9 +45,9 @@ class ArraySimulator:
 
 @dataclass(frozen=True)
 class BlocksResult:
-    """What running many blocks gave: `outputs` int8 `[blocks, rows, columns]`, and each run of the array for itself."""
+    """What running many blocks gave: `outputs` `[blocks, rows, columns]`, and each run of the array for itself."""
 
-    outputs: Int8
+    outputs: Matrix
     runs: tuple[ArrayResult, ...]
 
     @property
@@ -100,23 +100,30 @@ class ArrayKernel:
     def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
         """One block: int8 Q, K, V `[tokens, width]`. `cycles` are those of the array, from first to last instruction.
 
-        InputError for another shape or dtype, a state before, or a design with room for more blocks; KernelFaultError
-        when a run cannot end.
+        InputError for another shape or dtype, a state that the kernel does not carry, or a design with room for more
+        blocks; KernelFaultError when a run cannot end.
         """
-        if state_arguments(self.spec, before):
-            raise InputError(f"kernel {self.spec.name} takes a state before, which designs on the array do not bring")
         if max(self._counts.values()) > 1:
             raise InputError(f"design {self.design} runs {dict(self.blocks)} blocks at once; use run_blocks")
-        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift)
+        states = None if before is None else [before]
+        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states)
         return RunResult(result.outputs[0], cycles=result.cycles, findings=result.findings)
 
-    def run_blocks(self, q: Int8, k: Int8, v: Int8, shift: int) -> BlocksResult:
+    def run_blocks(
+        self, q: Int8, k: Int8, v: Int8, shift: int, before: Sequence[SoundState] | None = None
+    ) -> BlocksResult:
         """Many blocks: int8 `[blocks, tokens, width]` each, as many as `blocks` says or a multiple of all three.
 
         Where a design shares K and V among cores, block n of Q meets block n · (K's blocks) / (Q's blocks) of those.
-        InputError for other shapes or dtypes; KernelFaultError when a run cannot end.
+        `before`: the states before, one for each block of Q, for a kernel that carries one. InputError for other shapes
+        or dtypes; KernelFaultError when a run cannot end.
         """
         runs = self._check(q, k, v)
+        states: list[SoundState | None] = [None] * len(q) if before is None else list(before)
+        if len(states) != len(q):
+            raise InputError(f"{len(states)} states before for {len(q)} blocks")
+        for state in states:
+            state_arguments(self.spec, state)  # refuses a state that the kernel does not carry
         images, array = self._for_shift(shift if self._takes_shift else 0)
         stream = read_instructions(images.instructions)
         outputs, results = [], []
@@ -125,12 +132,13 @@ class ArrayKernel:
                 name: array_[number * size : (number + 1) * size]
                 for (name, size), array_ in zip(self.blocks.items(), (q, k, v), strict=True)
             }
+            of_run = states[number * self.blocks["q"] : (number + 1) * self.blocks["q"]]
             try:
-                results.append(array.run(stream, self._buffers(images, operands)))
+                results.append(array.run(stream, self._buffers(images, operands, of_run)))
             except ArrayError as error:
                 raise KernelFaultError(str(error)) from error
             outputs.append(self._output(images, results[-1]))
-        return BlocksResult(np.concatenate(outputs), tuple(results))
+        return BlocksResult(cast("Matrix", np.concatenate(outputs)), tuple(results))
 
     def _operand(self, name: str) -> str | None:
         layout = self._layouts.get(name)
@@ -160,7 +168,9 @@ class ArrayKernel:
                 )
         return len(q) // self.blocks["q"]
 
-    def _buffers(self, images: Images, operands: Mapping[str, Int8]) -> list[bytes]:
+    def _buffers(
+        self, images: Images, operands: Mapping[str, Int8], states: Sequence[SoundState | None]
+    ) -> list[bytes]:
         """The host's buffers of one run: row-major blocks one after another, or packed by the host; output zeros."""
         buffers = []
         for buffer in images.design.buffers:
@@ -170,11 +180,24 @@ class ArrayKernel:
             elif operand is not None:
                 buffers.append(operands[operand].tobytes())
             else:
-                blocks = ([a[n * len(a) // count] for a in operands.values()] for n in range(count))
-                buffers.append(b"".join(self.spec.pack(*block)[buffer.name].tobytes() for block in blocks))
+                packed = (self._packed(operands, states, n, count)[buffer.name] for n in range(count))
+                buffers.append(b"".join(array.tobytes() for array in packed))
         return buffers
 
-    def _output(self, images: Images, result: ArrayResult) -> NDArray[np.int8]:
-        number = next(n for n, buffer in enumerate(images.design.buffers) if buffer.name == images.kernel.output)
+    def _packed(
+        self, operands: Mapping[str, Int8], states: Sequence[SoundState | None], number: int, count: int
+    ) -> Mapping[str, Matrix]:
+        """The kernel's arguments for one of `count` blocks, as the host packs them."""
+        matrices = (array[number * len(array) // count] for array in operands.values())
+        return self.spec.pack(*matrices, *state_arguments(self.spec, states[number * len(states) // count]))
+
+    def _output(self, images: Images, result: ArrayResult) -> Matrix:
+        """The blocks that the run gave: row-major already where DMA brings them so, else unpacked by the host."""
         shape = self.spec.output_shape(self.tokens, self.width)
-        return np.frombuffer(result.buffers[number], np.int8).reshape(-1, *shape)
+        found = {buffer.name: data for buffer, data in zip(images.design.buffers, result.buffers, strict=True)}
+        names = images.kernel.outputs
+        if len(names) == 1 and not images.kernel.in_place:
+            return np.frombuffer(found[names[0]], np.int8).reshape(-1, *shape)
+        arrays = [np.frombuffer(found[name], np.int8).reshape(self._counts[name], -1) for name in names]
+        blocks = [self.spec.unpack(np.concatenate(block), *shape) for block in zip(*arrays, strict=True)]
+        return cast("Matrix", np.stack(blocks))
