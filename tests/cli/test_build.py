@@ -41,6 +41,26 @@ def test_a_build_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert hashlib.sha256((out / entry["name"]).read_bytes()).hexdigest() == entry["sha256"]
 
 
+def test_a_function_can_have_the_name_that_a_design_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "build",
+        "vectorized",
+        "--shape",
+        "16x16",
+        "--symbol",
+        "attention_64x64",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    image = load_elf(tmp_path / "out" / "vectorized.o")
+    assert image.symbol("attention_64x64").kind == "func"
+    assert load_elf(tmp_path / "out" / "core_0_2.elf").symbol("attention_64x64").value > 0
+    text = (tmp_path / "out" / "vectorized_tile.mlir").read_text()
+    assert "func.func private @attention_64x64(memref<768xi8>, memref<256xi8>, i32)" in text
+
+
 def test_a_second_build_is_from_the_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["build", "qkt", "--shape", "16x16", "--design", "columns4", "-D", "shift=0x3"]
     assert main([*arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
@@ -57,6 +77,7 @@ def test_a_second_build_is_from_the_cache(tmp_path: Path, capsys: pytest.Capture
         (["nothing"], "no kernel is called 'nothing'"),
         (["qkt", "--design", "ring"], "no design is called 'ring'; there are tile, columns4, array16"),
         (["qkt", "--dialect", "1999"], "no dialect is called '1999'; there are 2025, 2026-04, 2026-08"),
+        (["qkt", "--symbol", "two words"], "'two words' cannot name a function"),
         (["qkt", "--shape", "17x17"], "kernel qkt cannot take 17 tokens of width 17"),
         (["qkt", "--shape", "square"], "shape 'square' is not tokens × channels"),
         (["qkt", "--define", "shift"], "--define shift: expected NAME=VALUE"),

@@ -19,7 +19,9 @@ from xattn.numerics.lut import c_header, exp_table
 
 def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
     """The files of a build by name; the manifest last. InputError when the request cannot be built."""
-    images = build_images(request.kernel, request.design, request.tokens, request.width, dict(request.scalars))
+    images = build_images(
+        request.kernel, request.design, request.tokens, request.width, dict(request.scalars), request.symbol
+    )
     files = {f"{request.kernel}.o": ("object: the kernel, callable by the C convention", images.object)}
     cores = []
     names: dict[bytes, str] = {}
@@ -59,7 +61,7 @@ def _manifest(
         xattn=__version__,
         kernel=request.kernel,
         summary=kernel_spec(request.kernel).summary,
-        symbol=request.kernel,
+        symbol=images.kernel.name,
         tokens=request.tokens,
         width=request.width,
         scalars=dict(images.kernel.scalars),

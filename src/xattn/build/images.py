@@ -21,6 +21,7 @@ from xattn.compiler.compile import CompiledKernel
 from xattn.errors import InputError
 from xattn.isa.elf import ElfImage, read_elf
 from xattn.isa.elf_writer import write_elf
+from xattn.isa.syntax import is_symbol
 from xattn.isa.timing import DATA_MEMORY_BASE
 from xattn.kernels.registry import KernelSpec, compiled, kernel_spec
 
@@ -65,15 +66,19 @@ def build_images(
     tokens: int = 64,
     width: int = 64,
     scalars: Mapping[str, int] | None = None,
+    symbol: str = "",
 ) -> Images:
     """Build a kernel into a design; `scalars` are its integer arguments by name (default: a shift of 4).
 
-    Where two buffers a FIFO do not fit the cores' memory, one is taken (then DMA waits for the core). InputError names
-    what does not fit otherwise.
+    `symbol` is the name of its function (default: the kernel's). Where two buffers a FIFO do not fit the cores' memory,
+    one is taken (then DMA waits for the core). InputError names what does not fit otherwise.
     """
     spec, program = kernel_spec(kernel), compiled(kernel, tokens, width)
-    image = kernel_object(program, kernel)
-    use = kernel_use(spec, program, tokens, width, scalars or {})
+    symbol = symbol or kernel
+    if not is_symbol(symbol):
+        raise InputError(f"{symbol!r} cannot name a function: expected letters, digits, underscores and dots")
+    image = kernel_object(program, symbol)
+    use = kernel_use(spec, program, tokens, width, scalars or {}, symbol)
     placement = place_deepest(design_of(design), use)
     return assemble_images(placement, use, image, tokens, width)
 
@@ -87,9 +92,15 @@ def place_deepest(maker: Callable[[KernelUse, int], Design], kernel: KernelUse) 
 
 
 def kernel_use(
-    spec: KernelSpec, program: CompiledKernel, tokens: int, width: int, scalars: Mapping[str, int]
+    spec: KernelSpec,
+    program: CompiledKernel,
+    tokens: int,
+    width: int,
+    scalars: Mapping[str, int],
+    symbol: str = "",
 ) -> KernelUse:
     """The kernel as designs see it: its arguments with their layouts, its integers, its own memory."""
+    symbol = symbol or spec.name
     values = {**DEFAULT_SCALARS, **scalars}
     unknown = [name for name in program.scalars if name not in values]
     extra = [name for name in scalars if name not in program.scalars]
@@ -103,9 +114,9 @@ def kernel_use(
     banks = {array.name: array.bank for array in program.arrays}
     ports = tuple(KernelPort.of(layouts[name], banks[name]) for name in program.arguments)
     scratch = [Scratch("stack", STACK_BYTES, offset=0)]
-    scratch += [Scratch(section_name(spec.name, array), array.size, bank=array.bank) for array in own_arrays(program)]
+    scratch += [Scratch(section_name(symbol, array), array.size, bank=array.bank) for array in own_arrays(program)]
     integers = tuple((name, values[name]) for name in program.scalars)
-    return KernelUse(spec.name, ports, spec.outputs, integers, tuple(scratch), in_place)
+    return KernelUse(symbol, ports, spec.outputs, integers, tuple(scratch), in_place)
 
 
 def assemble_images(placement: Placement, kernel: KernelUse, image: ElfImage, tokens: int, width: int) -> Images:

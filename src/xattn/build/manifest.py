@@ -15,7 +15,8 @@ MANIFEST = "manifest.json"
 class BuildRequest:
     """What to build: a kernel for blocks of `tokens` × `width`, into a design, with its integers by name.
 
-    `dialect` is the time whose MLIR text is wanted (`xattn.array.mlir_design.Dialect`; "" is the newest).
+    `dialect` is the time whose MLIR text is wanted (`xattn.array.mlir_design.Dialect`; "" is the newest), `symbol` the
+    name of the kernel's function ("" is the kernel's own).
     """
 
     kernel: str
@@ -24,6 +25,7 @@ class BuildRequest:
     width: int = 64
     scalars: tuple[tuple[str, int], ...] = ()
     dialect: str = ""
+    symbol: str = ""
 
 
 class FileEntry(msgspec.Struct, frozen=True):

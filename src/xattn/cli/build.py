@@ -29,6 +29,9 @@ def build(
         list[str] | None,
         typer.Option("--define", "-D", metavar="NAME=VALUE", help="An integer argument of the kernel; repeatable."),
     ] = None,
+    symbol: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the kernel's function in the object [default: the kernel's]")
+    ] = "",
     dialect: Annotated[
         str, typer.Option(metavar="TIME", help="MLIR as mlir-aie took it in 2025, 2026-04 or 2026-08 [default: newest]")
     ] = "",
@@ -43,7 +46,7 @@ def build(
     from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 
     tokens, width = tile_shape(shape)
-    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect)
+    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect, symbol)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")

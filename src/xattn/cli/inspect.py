@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def inspect(
     file: Annotated[
-        str, typer.Argument(help="xclbin, PDI, CDO, instruction stream, ELF, or a build's manifest; - is stdin.")
+        str, typer.Argument(help="xclbin, PDI, CDO, instruction stream, ELF, or a build's texts; - is stdin.")
     ],
     writes: Annotated[
         bool, typer.Option("--writes", help="Images: every register write by name, in order, instead of the sum.")
@@ -60,7 +60,11 @@ def _explain_build_file(data: bytes, folder: Path, writes: bool, as_json: bool) 
 
     from xattn.array.description import describe_file
     from xattn.build.manifest import read_manifest
+    from xattn.cli.inspect_text import describe_text, is_text_file, text_lines
 
+    if is_text_file(data):
+        found = describe_text(data)
+        return _as_json(found) if as_json else text_lines(found)
     if data[:1] == b"{":
         manifest = read_manifest(data)
         return _as_json(to_builtins(manifest)) if as_json else list(_manifest_lines(manifest, folder))
