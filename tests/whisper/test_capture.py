@@ -11,7 +11,6 @@ import whisper_files as files
 from xattn import whisper
 from xattn.cache import cache_folder
 from xattn.errors import InputError
-from xattn.files import cache_folder
 from xattn.whisper import cache as cache_module
 from xattn.whisper import capture as capture_module
 from xattn.whisper.audio import Audio, load_audio

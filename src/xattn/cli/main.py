@@ -34,6 +34,7 @@ COMMANDS = {
     "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),
     "realtime": ("xattn.cli.realtime", "How fast a Whisper model would be, and what bounds it, line by line."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
+    "simulate": ("xattn.cli.simulate", "Run an xclbin with its instruction stream on the simulated array."),
 }
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
-from xattn.sim.engine import Engine, Trace
+from xattn.sim.engine import Engine, LockRequest, Trace
 from xattn.sim.findings import LENIENT, STRICT, Finding, Findings, Kind, Severity
 from xattn.sim.memory import OWN_MEMORY, Memory, Region
 from xattn.sim.program import Program
@@ -73,7 +73,7 @@ LEFT_OUT = frozenset(Kind) - {Kind.MISALIGNED, Kind.OUT_OF_REGION, Kind.UNDEFINE
 
 
 class Core:
-    """A core with its own 64 KB of data memory (or `memory_regions`) and 16 KB of program memory.
+    """A core with its own 64 KB of data memory (or `memory_regions`, or `memory`) and 16 KB of program memory.
 
     `strict`: every finding is an error. `severity` sets single kinds. `stack`: (first, behind the last) address of the
     stack. `track_undefined`: follow which registers and bytes hold a value. `lock(acquire, number,
@@ -96,6 +96,7 @@ class Core:
         self,
         memory_regions: Sequence[Region] = (OWN_MEMORY,),
         *,
+        memory: Memory | None = None,
         strict: bool = False,
         severity: Mapping[Kind | str, Severity | str] | None = None,
         stack: tuple[int, int] | None = None,
@@ -107,7 +108,7 @@ class Core:
         chosen = {Kind(kind): Severity(level) for kind, level in (severity or {}).items()}
         self._findings = Findings({**(STRICT if strict else LENIENT), **chosen})
         self.registers = Registers()
-        self.memory = Memory(memory_regions)
+        self.memory = Memory(memory_regions) if memory is None else memory
         self.program = Program()
         self._engine = Engine(
             self.registers, self.memory, self.program, self._findings, lock or _no_locks, track_undefined
@@ -163,18 +164,12 @@ class Core:
 
     def run(self, address: int = 0, *, max_cycles: int = 100_000_000, engine: str | None = None) -> Result:
         """Run from `address`, with the registers as they are, until DONE or until it returns to `RETURN_ADDRESS`."""
-        core = self._engine
-        before = (core.cycle, core.now, core.bank_stalls, core.lock_stalls)
+        before = self._spent()
         wanted = self.engine if engine is None else chosen_engine(engine)
         translated = wanted == "translator" and self.translator.run(address, RETURN_ADDRESS, max_cycles)
         if not translated:
-            core.run(address, RETURN_ADDRESS, max_cycles)
-        after = (core.cycle, core.now, core.bank_stalls, core.lock_stalls)
-        cycles, bundles, banks, locks = (b - a for a, b in zip(before, after, strict=True))
-        value = self.registers["r0"]
-        assert isinstance(value, int)
-        used = "translator" if translated else "interpreter"
-        return Result(cycles, bundles, banks, locks, value, core.stopped, used, self.findings)
+            self._engine.run(address, RETURN_ADDRESS, max_cycles)
+        return self._result(before, "translator" if translated else "interpreter")
 
     @property
     def is_traced(self) -> bool:
@@ -192,6 +187,39 @@ class Core:
 
             self._translator = Translator(self._engine, (grant,))
         return self._translator
+
+    def steps(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Generator[LockRequest, int, Result]:
+        """`run` for a core among others: yields every lock operation and goes on when sent the cycles that it waited.
+
+        Cycles that it waits do not count towards `max_cycles`. Always by the interpreter.
+        """
+        before = self._spent()
+        yield from self._engine.steps(address, RETURN_ADDRESS, max_cycles)
+        return self._result(before, "interpreter")
+
+    @property
+    def stack(self) -> tuple[int, int] | None:
+        """(first, behind the last) address of the stack; None: not watched."""
+        return self._engine.stack
+
+    @stack.setter
+    def stack(self, bounds: tuple[int, int] | None) -> None:
+        self._engine.stack = bounds
+
+    @property
+    def cycle(self) -> int:
+        """Cycles spent since the core was made, waiting included."""
+        return self._engine.cycle
+
+    def _spent(self) -> tuple[int, int, int, int]:
+        engine = self._engine
+        return engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls
+
+    def _result(self, before: tuple[int, int, int, int], engine: str) -> Result:
+        cycles, bundles, banks, locks = (b - a for a, b in zip(before, self._spent(), strict=True))
+        value = self.registers["r0"]
+        assert isinstance(value, int)
+        return Result(cycles, bundles, banks, locks, value, self._engine.stopped, engine, self.findings)
 
     @property
     def findings(self) -> list[Finding]:
