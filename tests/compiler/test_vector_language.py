@@ -67,6 +67,27 @@ def test_excess_compares_as_the_lanes_are_signed(type: VectorType) -> None:
     np.testing.assert_array_equal(found, np.where(a > b, a - b, 0))
 
 
+def test_lesser_compares_unsigned_lanes() -> None:
+    a, b = lanes(WORDS), lanes(WORDS)
+    expected = np.minimum(a.view(np.uint16), b.view(np.uint16)).view(np.int16)
+    assert (expected != np.minimum(a, b)).any()
+    np.testing.assert_array_equal(result(lambda k, x, y: k.lesser(x, y), WORDS, a, b, WORDS), expected)
+
+
+@pytest.mark.parametrize("in_vector", [False, True])
+@pytest.mark.parametrize("amount", [0, 1, 7, 31])
+def test_rows_are_shifted_in_memory_rounding_down(amount: int, in_vector: bool) -> None:
+    row = VectorType(int32, 8)
+    before = lanes(row)
+
+    def kernel(k: Kernel) -> None:
+        rows = k.argument("rows", row, (1,))
+        k.shift_row(rows.element(0), k.shift_amount(0), k.shift_amount(amount), in_vector=in_vector)
+
+    found, _, _ = run(kernel, {"rows": before}, "rows", before)
+    np.testing.assert_array_equal(found, before >> amount)
+
+
 @pytest.mark.parametrize("type", [BYTES, UNSIGNED])
 @pytest.mark.parametrize("half", [0, 1])
 def test_bytes_are_unpacked_with_their_sign(type: VectorType, half: int) -> None:

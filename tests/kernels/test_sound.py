@@ -112,6 +112,18 @@ def test_one_row_alone_rises(block: SimulatedKernel) -> None:
         assert [int(i) for i in np.flatnonzero(after.reference > state.reference)] == [row]
 
 
+@pytest.mark.parametrize("groups", [(0,), (3,), (1, 2), (0, 1, 3)])
+def test_only_some_groups_of_rows_rise(block: SimulatedKernel, groups: tuple[int, ...]) -> None:
+    q, k, v = noise(8, limit=30)
+    state = assert_exact(block, init_state((64,)), q, k, v, 5)
+    louder = q.copy()
+    for row in (16 * group + r for group in groups for r in range(16)):
+        louder[row] = np.where(k[row] < 0, -128, 127)
+    after = assert_exact(block, state, louder, k, v, 5)
+    risen = np.flatnonzero(after.reference > state.reference)
+    assert set((risen // 16).tolist()) == set(groups)
+
+
 @pytest.mark.parametrize("rising", [False, True])
 @pytest.mark.parametrize("source", ["synthetic", "speech"])
 def test_blocks_in_mid_sequence_are_exact(block: SimulatedKernel, source: str, rising: bool) -> None:

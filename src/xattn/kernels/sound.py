@@ -30,7 +30,6 @@ from xattn.compiler.language import (
     int8,
     int16,
     int32,
-    minimum,
     product,
     uint8,
 )
@@ -43,6 +42,7 @@ RIGHT = VectorType(int8, 64)
 LANES = VectorType(int16, 32)
 WEIGHTS = VectorType(uint8, 32)
 TWO_WEIGHTS = VectorType(uint8, 64)
+RISES = VectorType(int16, 16)
 ROW = VectorType(int32, 8)
 SUMS = AccumulatorType()
 
@@ -64,7 +64,7 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
     keys = k.argument("k", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=0)
     values = k.argument("v", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=1)
     sums = [k.argument(f"sums{i}", SUMS, (GROUPS, PAIRS, ROWS), bank=2 + i) for i in range(COLUMNS)]
-    state = k.argument("state", LANES, (GROUPS, 2), bank=3)
+    state = k.argument("state", LANES, (GROUPS, 2), bank=1)
     shift = k.scalar("shift")
     # behind a tile's scores lies the maximum of each of its rows
     scores = k.scratch("scores", LANES, (GROUPS, PAIRS, ROWS * COLUMNS + 1), bank=1)
@@ -147,19 +147,22 @@ def raise_references(k: Kernel, scores: View, state: View, old: View, subtrahend
 def rescale(k: Kernel, state: View, old: View, sums: list[View]) -> None:
     """Divide each row's sums by two to the octaves by which its reference rose, rounding down."""
     rows = ROWS * 4
-    references = state.strided(int16, (GROUPS, rows), (2 * LANES.bytes, int16.bytes))
-    old_references = old.strided(int16, (GROUPS, rows), (LANES.bytes, int16.bytes))
+    rises = k.scratch("rises", RISES, (GROUPS,), bank=1)
+    most = k.vector_constant("most octaves", np.full(32, MAX_RESCALE * OCTAVE), int16)
+    for group in range(GROUPS):  # unsigned: a rise may be above the largest signed number of 16 bits
+        rises[group] = k.halves(k.lesser(k.subtract(state[group, 0], old[group]), most), RISES)[0]
+    of_rows = rises.strided(int16, (GROUPS, rows), (RISES.bytes, int16.bytes))
     running = state.strided(int32, (GROUPS, 2 * rows), (2 * LANES.bytes, int32.bytes))
     sums_of = [half.blocks(ROW, GROUPS, PAIRS, rows) for half in sums]
     zero = k.shift_amount(0)
-    for i in k.loop(GROUPS, name="rescale groups"):
-        for row in k.loop(rows, name="rescale rows"):
-            octaves = minimum((references[i, row] - old_references[i, row]) >> OCTAVE_BITS, MAX_RESCALE)
-            running[i, row + rows] = running[i, row + rows] >> octaves
-            by = k.shift_amount(octaves)
-            for half in sums_of:
-                for j in range(PAIRS):
-                    k.shift_row(half.element(i, j, row), zero, by)
+    for i, row in k.grid(GROUPS, rows, name="rescale rows"):
+        octaves = of_rows[i, row] >> OCTAVE_BITS
+        running[i, row + rows] = running[i, row + rows] >> octaves
+        by = k.shift_amount(octaves)
+        for b, half in enumerate(sums_of):
+            for j in range(PAIRS):
+                # in vectors for one half: then both load ports have work
+                k.shift_row(half.element(i, j, row), zero, by, in_vector=b == 0)
 
 
 def row_blocks(k: Kernel, rows: Vector) -> list[Vector]:

@@ -31,6 +31,10 @@ class LaneOperations(VectorOperations):
         """max(a − b, 0). The D forms compare unsigned lanes: kernels leave crVaddSign 0."""
         return self._with_mask(f"VMAXDIFF_LT_{'S' if a.type.element.signed else 'D'}{_bits(a)}", a, b)
 
+    def lesser(self, a: Vector, b: Vector) -> Vector:
+        """The smaller of unsigned lanes."""
+        return self._with_mask(f"VMIN_GE_D{_bits(a)}", a, b)
+
     def _with_mask(self, opcode: str, a: Vector, b: Vector) -> Vector:
         """These operations also give a comparison mask, which nobody reads."""
         mask = VirtualRegister("r" if _bits(a) > 8 else "l", "mask")

@@ -178,11 +178,19 @@ class VectorOperations(Recorder):
         memory = MemoryReference(element.array, element.offset, 32, True)
         self.emit("VST_dmw_sts_am_ag_idx", {"src": value.register.part(row)}, memory)
 
-    def shift_row(self, element: View, zero: VirtualRegister, by: VirtualRegister) -> None:
-        """Shift eight int32 in memory right, by the rules of narrowing. `zero`: a shift amount of 0."""
+    def shift_row(self, element: View, zero: VirtualRegister, by: VirtualRegister, *, in_vector: bool = False) -> None:
+        """Shift eight int32 in memory right, by the rules of narrowing. `zero`: a shift amount of 0.
+
+        They become 64 bits wide as they are loaded, which only the one load port can; or, `in_vector`, in a slot of
+        its own after a load by either port.
+        """
         wide = self.new_register("bm")
-        source = MemoryReference(element.array, element.offset, 32, False)
-        self.emit("VLDA_UPS_S64_S32_ag_idx", {"dst": wide, "shft": zero}, source)
+        if in_vector:
+            row = self.load_vector(element)
+            self.emit("VUPS_S64_S32_mv_ups_w2b", {"dst": wide, "src": row.register.part(0), "shft": zero})
+        else:
+            source = MemoryReference(element.array, element.offset, 32, False)
+            self.emit("VLDA_UPS_S64_S32_ag_idx", {"dst": wide, "shft": zero}, source)
         target = MemoryReference(element.array, element.offset, 32, True)
         self.emit("VST_SRS_S32_S64_ag_idx", {"src": wide, "shft": by}, target)
 
