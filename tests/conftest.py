@@ -1,12 +1,23 @@
-"""What all tests share: none of them writes into the user's data folder, and each has an empty one of its own."""
+"""What all tests share: caches that belong to this session alone, and an empty data folder for each test."""
 
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterator
 
 import pytest
 
 _NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _caches_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "xattn-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XATTN_CACHE", str(folder))
+        yield
 
 
 @pytest.fixture(autouse=True)

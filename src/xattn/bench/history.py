@@ -61,8 +61,8 @@ def plot(points: Sequence[Point], title: str, metric: str, file: Path) -> None:
     axes = figure.subplots()
     shown = [point for point in points if point.value is not None]
     axes.plot(
-        [datetime.fromisoformat(point.created) for point in shown],  # type: ignore[arg-type]
-        [point.value for point in shown],  # type: ignore[arg-type]
+        [datetime.fromisoformat(point.created) for point in shown],
+        [point.value for point in shown],
         marker="o",
     )
     axes.set(title=title, xlabel="time (UTC)", ylabel=f"{metric} (simulated)")

@@ -90,6 +90,7 @@ def measure_ladder(
             for r in recorded
         ],
         amdahl=_amdahl(records.get("vectorized"), run.cycles_at.get(BASELINE), tokens, width),
+        notes=list(run.notes),
     )
 
 
@@ -123,6 +124,7 @@ class _Runs:
         self.device, self._tiles = device, tiles
         self.progress, self.total, self.done = progress, total, 0
         self.cycles_at: dict[str, Mapping[int, int] | None] = {}
+        self.notes: dict[str, None] = {}
 
     def tiles(self, spec: KernelSpec) -> list[Tile]:
         """What each of RUNS runs on: the kernel's tile, the tile again, and another tile."""
@@ -167,6 +169,7 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
         stalls=None,
         program_bytes=len(program.code),
         runs=runs,
+        engines=[],
         faults=[],
         warnings=[],
     )
@@ -176,6 +179,8 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     except KernelFaultError as fault:
         record.faults.append(str(fault))
         return record
+    record.engines = [result.engine for result in results if result.engine is not None]
+    run.notes.update(dict.fromkeys(result.note for result in results if result.note))
     outputs = [result.output for result in results]
     differences = [
         difference

@@ -60,6 +60,8 @@ class KernelRecord(msgspec.Struct, kw_only=True):
     stalls: int | None
     program_bytes: int
     runs: int
+    engines: list[str]
+    """What did each run, on a device that has several: "interpreter" (all findings) or "translator" (native code)."""
     faults: list[str]
     """Why the kernel is not exact, or failed."""
     warnings: list[str]
@@ -105,6 +107,8 @@ class BenchRecord(msgspec.Struct, kw_only=True, tag_field="kind", tag="ladder"):
     kernels: list[KernelRecord]
     recorded: list[RecordedRecord]
     amdahl: AmdahlRecord | None
+    notes: list[str]
+    """What was slower than it could have been, and why."""
 
     @property
     def passed(self) -> bool:

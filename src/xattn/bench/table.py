@@ -71,6 +71,7 @@ def footer_lines(record: BenchRecord) -> list[str]:
             f"Amdahl: Q·Kᵀ is {amdahl.scores_fraction:.1%} of baseline's cycles, so alone it cannot give more than "
             f"{amdahl.limit:.2f}× (the seed claims 2–3×); {amdahl.kernel} reaches {amdahl.reached:.2f}×"
         )
+    lines += [f"note: {note}" for note in record.notes]
     return lines
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xattn.cli.activations import Wanted, activations_of, heads_of
-from xattn.cli.files import clock_of, require_writable, tile_shape
+from xattn.cli.files import clock_of, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, opened_for_writing
 from xattn.cli.suite import Against, Outputs, run_steps, suite_of
@@ -65,6 +65,9 @@ def bench(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of the synthetic activations (default 0).")
     ] = None,
+    simulator: Annotated[
+        bool, typer.Option("--simulator", help="Measure how fast the simulator is instead, on both of its engines.")
+    ] = False,
     json: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +91,11 @@ def bench(
     from xattn.bench.steps import Job, steps_named
     from xattn.kernels.registry import kernels
 
+    if simulator:
+        if json is not None:
+            require_writable(json)
+        _bench_simulator(json)
+        return
     suite = suite_of(config)
     names = tuple(kernel or suite.kernels)
     shapes = tuple(dict.fromkeys(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes)))
@@ -128,6 +136,17 @@ def bench(
         )
     if not run_steps(steps, job, opponent, Outputs(Console(stderr=json == "-"), kept, json, folder)):
         raise typer.Exit(1)
+
+
+def _bench_simulator(json: str | None) -> None:
+    from xattn.bench.simulator_speed import as_json, lines, measure_simulator
+
+    with progress_bar("preparing the programs") as steps:
+        record = measure_simulator(steps)
+    for line in lines(record):
+        typer.echo(line, err=json == "-")
+    if json is not None:
+        write_bytes(json, as_json(record))
 
 
 def _output_folder(text: str | None) -> Path | None:
