@@ -23,9 +23,9 @@ from xattn.bench.explain.sources import Sources, sources_of_symbols
 from xattn.bench.explain.timeline import letters_for, timeline_text
 from xattn.compiler.compile import compile_kernel
 from xattn.compiler.dependence import build_graph
+from xattn.compiler.interval_bounds import recurrence_bound, slot_bound
 from xattn.compiler.ir import Array
 from xattn.compiler.language import Kernel
-from xattn.compiler.modulo import recurrence_minimum, resource_minimum
 from xattn.compiler.scheduled import PipelinedLoop
 from xattn.kernels import products
 from xattn.kernels.blocks import LEFT, RIGHT
@@ -99,11 +99,11 @@ def test_loops_are_those_that_the_compiler_scheduled(name: str, request: pytest.
         stages = scheduled.schedule.stages if isinstance(scheduled, PipelinedLoop) else 1
         assert loop.stages == stages and (loop.fill_cycles or 0) >= (stages - 1) * loop.interval * loop.entries
         graph = build_graph(scheduled.section.operations, source)
-        by_slots = resource_minimum(graph)
+        by_slots = slot_bound(graph).interval
         assert loop.resource_minimum == by_slots or (
             loop.resource_minimum > by_slots and loop.resource_unit not in busy_slots({})
         )
-        assert loop.recurrence_minimum == recurrence_minimum(graph)
+        assert loop.recurrence_minimum == recurrence_bound(graph).interval
     assert all(not loop.innermost for loop in by_address.values())
 
 

@@ -6,8 +6,11 @@ follows from program order, which one it does see from the cycles.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from xattn.compiler.dependence import Graph
 from xattn.compiler.ir import Location, VirtualRegister
@@ -167,3 +170,38 @@ def _latest_is_legal(graph: Graph, interval: int, cycles: list[int], choices: li
                 if port == their_port and meets and (alone or their_alone):
                     return False
     return True
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+
+def resource_minimum(graph: Graph) -> int:
+    """The smallest interval that the slots allow, each counted for itself."""
+    needs = Counter(frozenset(timing.slot for timing in timings) for timings in graph.timings)
+    slots = sorted(set().union(*needs)) if needs else []
+    least = 1
+    for size in range(1, len(slots) + 1):
+        for chosen in itertools.combinations(slots, size):
+            inside = sum(count for need, count in needs.items() if need <= set(chosen))
+            least = max(least, -(-inside // size))
+    return least
+
+
+def recurrence_minimum(graph: Graph) -> int:
+    """The smallest interval that the dependence cycles allow, by longest paths between all pairs."""
+    interval = 1
+    while _goes_round_too_fast(graph, interval):
+        interval += 1
+    return interval
+
+
+def _goes_round_too_fast(graph: Graph, interval: int) -> bool:
+    count = len(graph.operations)
+    paths = np.full((count, count), -(1 << 20))
+    for edge in graph.edges:
+        place = edge.source, edge.target
+        paths[place] = max(paths[place], edge.latency - interval * edge.distance)
+    for middle in range(count):
+        np.maximum(paths, paths[:, middle, None] + paths[None, middle, :], out=paths)
+        np.maximum(paths, -(1 << 20), out=paths)
+    return bool((np.diagonal(paths) > 0).any())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from language_cases import run
 
-from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError
+from xattn.compiler.allocate import CALLEE_SAVED
 from xattn.compiler.compile import compile_kernel
-from xattn.compiler.emit import ProgramTooLargeError
 from xattn.compiler.language import (
     Kernel,
     VectorType,
@@ -27,6 +28,7 @@ from xattn.compiler.language import (
     select,
     uint8,
 )
+from xattn.compiler.limits import OutOfRegistersError, ProgramTooLargeError
 from xattn.errors import InputError, XattnError
 
 RNG = np.random.default_rng(5)
@@ -249,35 +251,129 @@ def test_callee_saved_registers_come_back() -> None:
 # --- what cannot be compiled says why --------------------------------------------------------------------------------
 
 
-def test_too_many_live_values() -> None:
-    def kernel(k: Kernel) -> None:
-        block = VectorType(int8, 64)
-        x, out = k.argument("x", block, (16,)), k.argument("out", block, (16, 16))
-        values = [x[i] for i in range(16)]
-        for i in k.loop(16):
-            for j, value in enumerate(values):
-                out[i, j] = value
-
-    with pytest.raises(OutOfRegistersError, match=r"no x register is left for .*others are live"):
-        compile_kernel(kernel, "crowded")
+def refused(kernel: Callable[[Kernel], None], error: type[XattnError]) -> str:
+    with pytest.raises(error) as caught:
+        compile_kernel(kernel, "refused")
+    return str(caught.value)
 
 
-def test_program_too_large() -> None:
+def line_of(kernel: Callable[[Kernel], None], text: str) -> int:
+    lines, first = inspect.getsourcelines(kernel)
+    return first + next(n for n, line in enumerate(lines) if text in line)
+
+
+BLOCK = VectorType(int8, 64)
+PATCH = VectorType(int8, 32)
+
+
+def many_vectors(k: Kernel) -> None:
+    x, out = k.argument("x", BLOCK, (16,)), k.argument("out", BLOCK, (16, 16))
+    values = [x[i] for i in range(16)]
+    for i in k.loop(16, name="rows"):
+        for j, value in enumerate(values):
+            out[i, j] = value
+
+
+def many_scalars(k: Kernel) -> None:
+    x, out = k.argument("x", int32, (64,)), k.argument("out", int32, (64,))
+    values = [x[i] for i in range(40)]
+    for i in k.loop(16, name="scalars"):
+        for value in values:
+            out[i] = value
+
+
+def many_accumulators(k: Kernel) -> None:
+    a, b, out = k.argument("a", PATCH, (16,)), k.argument("b", BLOCK, (16,)), k.argument("out", PATCH, (16,))
+    sums = [k.accumulator() for _ in range(12)]
+    for n, total in enumerate(sums):
+        total.set(product(a[n], b[n]))
+    for i in k.loop(16, name="sums"):
+        for n, total in enumerate(sums):
+            total += product(a[i], b[n])
+    for n, total in enumerate(sums):
+        out[n] = k.narrow(total, k.shift_amount(3), int8)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "loop", "need", "of"),
+    [
+        (many_vectors, "rows", "16 vector registers (x)", 12),
+        (many_scalars, "scalars", "40 scalar registers (r)", 32),
+        (many_accumulators, "sums", "12 accumulator registers (cm)", 9),
+    ],
+)
+def test_too_many_live_values(kernel: Callable[[Kernel], None], loop: str, need: str, of: int) -> None:
+    text = refused(kernel, OutOfRegistersError)
+    assert text.startswith(
+        f"loop {loop} (line {line_of(kernel, 'k.loop')}) needs {need} at once, and the core has {of}: "
+    )
+    assert f"from line {line_of(kernel, ' for i in range' if 'x[i]' in inspect.getsource(kernel) else 'set(')}" in text
+    assert text.endswith(". Unroll less, keep fewer values across the loop, or pass some through memory")
+
+
+@pytest.mark.parametrize("name", ["straight code", "loop"])
+def test_program_too_large(name: str) -> None:
     def kernel(k: Kernel) -> None:
         x, out = k.argument("x", int32, (2000,)), k.argument("out", int32, (2000,))
-        for i in range(1200):
-            out[i] = x[i] + 1
+        for _ in k.loop(4, name="blocks") if name == "loop" else (0,):
+            for i in range(1200):
+                out[i] = x[i] + 1
 
-    with pytest.raises(ProgramTooLargeError, match=r"needs \d+ bytes, program memory has 16384"):
-        compile_kernel(kernel, "long")
+    text = refused(kernel, ProgramTooLargeError)
+    found = re.match(r"the program needs at least ([\d,]+) bytes of program memory, which has 16,384; the most, ", text)
+    assert found is not None and 1200 * 16 <= int(found[1].replace(",", "")) < 1300 * 16  # one store a bundle
+    if name == "loop":
+        assert f"19,200, goes to loop blocks (line {line_of(kernel, 'k.loop')}). " in text
+    else:
+        assert f"19,200, goes to the straight code from line {line_of(kernel, 'out[i] =')} on. " in text
+    assert text.endswith(" Unroll less, make loops of repetitions (k.loop), or take a smaller block")
 
 
-def test_data_too_large() -> None:
+def test_a_program_that_becomes_too_large_by_waiting() -> None:
+    """Few operations, but each waits for the one before."""
+
     def kernel(k: Kernel) -> None:
-        k.argument("huge", int8, (20000,))
+        x, out = k.argument("x", int32, (64,)), k.argument("out", int32, (1,))
+        total = k.variable(1)
+        for i in range(600):
+            total.set(total * x[i % 64])
+        out[0] = total
 
-    with pytest.raises(InputError, match="array huge needs 20000 bytes"):
-        compile_kernel(kernel, "huge")
+    text = refused(kernel, ProgramTooLargeError)
+    found = re.match(r"the program needs ([\d,]+) bytes of program memory, which has 16,384; the most, ", text)
+    assert found is not None and int(found[1].replace(",", "")) >= 600 * 2 * 16  # a product takes two cycles
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            [("huge", 20000, None)],
+            "array huge needs 20,000 bytes, and a bank of data memory has 16,384. Take a smaller ",
+        ),
+        (
+            [("a", 10000, 2), ("b", 9000, 2)],
+            "array b needs 9,000 bytes in bank 2 of 16,384; left are 15,360 in bank 0, 16,384 in bank 1, 6,384 in bank "
+            "2, 16,384 in bank 3 (the stack takes 1,024 of bank 0). Take another bank or a smaller block",
+        ),
+        ([("a", 16000, 0)], "array a needs 16,000 bytes in bank 0 of 16,384; left are 15,360 in bank 0, "),
+        (
+            [(f"a{n}", 12000, None) for n in range(6)],
+            "array a4 needs 12,000 bytes in one bank of 16,384; left are 3,360 in bank 0, 4,384 in bank 1, 4,384 in "
+            "bank 2, 4,384 in bank 3: all arrays together need 72,000 of 65,536 bytes, and the stack takes 1,024 of "
+            "bank 0. Take a smaller block, or split large arrays",
+        ),
+        ([("a", 100, 7)], "array a asks for bank 7; the core has banks 0 to 3"),
+        ([("a", 100, -1)], "array a asks for bank -1; the core has banks 0 to 3"),
+        ([("a", 0, None)], "array a has 0 bytes: every number of its shape must be at least 1"),
+    ],
+)
+def test_data_too_large(arrays: list[tuple[str, int, int | None]], words: str) -> None:
+    def kernel(k: Kernel) -> None:
+        for name, size, bank in arrays:
+            k.scratch(name, int8, (size,), bank=bank)
+
+    assert refused(kernel, InputError).startswith(words)
 
 
 @pytest.mark.parametrize(

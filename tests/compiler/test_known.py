@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from modulo_oracle import judge, registers_taken
 
 from xattn.compiler import compile as compile_module
-from xattn.compiler.allocate import OutOfRegistersError
 from xattn.compiler.compile import CompiledKernel, compile_kernel
 from xattn.compiler.dependence import Edge, Graph, build_graph
 from xattn.compiler.ir import Loop, Operation
 from xattn.compiler.known import KnownSchedule, ScheduleFiles, loop_key, read_entries, usable_schedules
 from xattn.compiler.language import Kernel, VectorType, int8
+from xattn.compiler.limits import OutOfRegistersError
 from xattn.compiler.modulo import ModuloSchedule
 from xattn.compiler.schedule import known_loop
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection

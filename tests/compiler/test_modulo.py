@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from modulo_oracle import recurrence_minimum, resource_minimum
 
 from xattn.compiler.addresses import assign_addresses
 from xattn.compiler.control import to_sections
 from xattn.compiler.dependence import Graph, build_graph
 from xattn.compiler.ir import Program
 from xattn.compiler.language import Kernel, VectorType, int8, int32, maximum, product
-from xattn.compiler.modulo import ModuloSchedule, modulo_schedule, recurrence_minimum, resource_minimum
+from xattn.compiler.modulo import ModuloSchedule, modulo_schedule
 from xattn.compiler.place import place_arrays
 from xattn.isa.codec import formats_holding
 from xattn.kernels.products import matmul_int8, qkt

@@ -9,7 +9,7 @@ from functools import lru_cache
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from modulo_oracle import exists, judge, registers_taken
+from modulo_oracle import exists, judge, recurrence_minimum, registers_taken, resource_minimum
 
 from xattn.compiler import prove_model
 from xattn.compiler.compile import CompiledKernel
@@ -27,7 +27,7 @@ from xattn.compiler.language.recorder import constant_choices
 from xattn.compiler.lifetimes import Lifetimes, RegisterLimits, register_need
 from xattn.compiler.liveness import analyse, pressure
 from xattn.compiler.machine import OperationTiming
-from xattn.compiler.modulo import ModuloSchedule, recurrence_minimum, resource_minimum
+from xattn.compiler.modulo import ModuloSchedule
 from xattn.compiler.prove import best_interval, prove_interval
 from xattn.compiler.prove_loops import prove_loops, schedule_of
 from xattn.compiler.scheduled import PipelinedLoop

@@ -17,7 +17,7 @@ from xattn.kernels.registry import compiled, kernel_spec, kernels
 from xattn.numerics.sound import init_state
 
 PLAIN = dict.fromkeys(("baseline", "tiled", "vectorized", "vectorized_pv"), plain_attention)
-PLAIN |= dict.fromkeys(("lut", "vectorized_lut"), plain_lut_attention)
+PLAIN |= dict.fromkeys(("lut", "vectorized_lut", "fused"), plain_lut_attention)
 PLAIN |= {"qkt": plain_scores, "matmul_int8": plain_product}
 
 

@@ -33,7 +33,7 @@ from xattn.errors import InputError
 from xattn.isa.model import Immediate, Opcode, RegisterClass
 from xattn.isa.table import instruction_table
 
-_MANY_POINTERS = 4  # arguments beyond which the p registers are too few to keep them all
+_MANY_POINTERS = 3  # arguments beyond which the p registers are too few to keep them all
 _POINTERS = 8  # p registers
 
 
@@ -116,7 +116,7 @@ class _Addresses:
         self.entry = entry
         self.modifiers: dict[tuple[Loop | None, int], VirtualRegister] = {}
         self.counting: dict[tuple[VirtualRegister, tuple[int, ...]], VirtualRegister] = {}
-        self.bases: dict[Array, VirtualRegister] = {}
+        self.bases: dict[tuple[Loop | None, Array], VirtualRegister] = {}
         self.kept: dict[VirtualRegister, VirtualRegister] = {}  # arguments in r registers, by pointer
         self.origin = Origin()  # of the access that addresses are being made for
 
@@ -146,7 +146,7 @@ class _Addresses:
                 if memory is None:
                     continue
                 if memory.offset is None:
-                    self._index_by_register(operation, memory)
+                    self._index_by_register(operation, memory, path)
                     continue
                 terms = Affine(0, memory.offset.terms)
                 key = (memory.array, terms, memory.is_store)
@@ -176,19 +176,20 @@ class _Addresses:
 
     # -- addressing by a run-time index ---------------------------------------------------------------------------
 
-    def _index_by_register(self, operation: Operation, memory: MemoryReference) -> None:
+    def _index_by_register(self, operation: Operation, memory: MemoryReference, path: tuple[Loop, ...]) -> None:
         self.origin = operation.origin
-        base = self._base(memory.array)
+        base = self._base(memory.array, path[0] if path else None)
         operation.choices = tuple(Choice(c.opcode, {**c.operands, "ptr": base}) for c in operation.choices)
 
-    def _base(self, array: Array) -> VirtualRegister:
-        """A pointer to the start of an array."""
+    def _base(self, array: Array, outermost: Loop | None) -> VirtualRegister:
+        """A pointer to the start of an array, set before the outermost loop."""
         if array.base is not None:
             return array.base
-        if array not in self.bases:
-            pointer = self.bases[array] = VirtualRegister("p", array.name)
-            self.entry.operations.append(self._set_constant(pointer, _address(array)))
-        return self.bases[array]
+        if (outermost, array) not in self.bases:
+            pointer = self.bases[outermost, array] = VirtualRegister("p", array.name)
+            before = self.entry if outermost is None else self._block_before(outermost)
+            before.operations.append(self._set_constant(pointer, _address(array)))
+        return self.bases[outermost, array]
 
     # -- walking pointers -----------------------------------------------------------------------------------------
 
@@ -223,6 +224,7 @@ class _Addresses:
                 operations.append(self._advance(pointer, (first,), group.path))
         if home is None:
             block = _block_of(self.program.body, group.operations[0])
+            first = block.operations.index(group.operations[0])
             block.operations[:0] = operations
         else:
             self._block_before(home).operations.extend(operations)
@@ -234,7 +236,7 @@ class _Addresses:
         step = steps[0]
         if len(set(steps)) > 1:
             _readdress(operation, "post_2d", ptr=pointer, mod=self._counting_modifier(pointer, steps, path))
-        elif step == 0:
+        elif step == 0 and all(_fits(choice.opcode, "idx_imm", 0) for choice in operation.choices):
             _readdress(operation, "idx_imm", ptr=pointer, imm=0)
         elif all(_fits(choice.opcode, "post_imm", step) for choice in operation.choices):
             _readdress(operation, "post_imm", ptr=pointer, imm=step)

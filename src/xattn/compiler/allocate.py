@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from xattn.compiler.ir import Location, LowHalf, Part, VirtualRegister
+from xattn.compiler.limits import OutOfRegistersError
 from xattn.compiler.liveness import Liveness
 from xattn.compiler.scheduled import ScheduledSection
-from xattn.errors import XattnError
 from xattn.isa.model import Register, RegisterClass
 from xattn.isa.table import instruction_table
 
@@ -20,18 +20,10 @@ from xattn.isa.table import instruction_table
 CALLEE_SAVED = frozenset({"p6", "p7", *(f"r{n}" for n in range(16, 24))})
 
 
-class OutOfRegistersError(XattnError):
-    """More values are live at once than a register file holds."""
-
-    def __init__(self, message: str, file: str) -> None:
-        super().__init__(message)
-        self.file = file
-
-
 def allocate(
     sections: Sequence[ScheduledSection], arguments: dict[VirtualRegister, Register], live: Liveness
 ) -> dict[VirtualRegister, Register]:
-    """A real register for every virtual one; `arguments` are fixed beforehand."""
+    """A real register for every virtual one; `arguments` are fixed beforehand. OutOfRegistersError names the file."""
     occupied = _occupation(sections, arguments, live)
     allowed = _allowed(sections)
     taken: dict[Register, int] = defaultdict(int)
@@ -57,7 +49,7 @@ def allocate(
                 assign(register, real)
                 break
         else:
-            _fail(register, virtual, assigned)
+            raise OutOfRegistersError(f"no {register.file} register is left for {register.name}", register.file)
     return assigned
 
 
@@ -72,25 +64,6 @@ def _order(register: VirtualRegister, times: dict[int, int], allowed: Sequence[R
 
 def _preferred(registers: Iterable[Register]) -> list[Register]:
     return sorted(registers, key=lambda r: any(leaf.name in CALLEE_SAVED for leaf in r.storage))
-
-
-def _fail(
-    register: VirtualRegister, virtual: dict[VirtualRegister, dict[int, int]], assigned: dict[VirtualRegister, Register]
-) -> None:
-    times = 0
-    for t in virtual[register].values():
-        times |= t
-    rivals = [
-        other.name
-        for other in assigned
-        if other.file == register.file and any(times & t for t in virtual[other].values())
-    ]
-    shown = ", ".join(rivals[:12]) + (" …" if len(rivals) > 12 else "")
-    raise OutOfRegistersError(
-        f"no {register.file} register is left for {register.name}: {len(rivals)} others are live with it ({shown}). "
-        "Unroll less, or keep fewer values across the loop",
-        register.file,
-    )
 
 
 def _allowed(sections: Sequence[ScheduledSection]) -> dict[VirtualRegister, list[Register]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xattn.compiler.addresses import assign_addresses
-from xattn.compiler.allocate import CALLEE_SAVED, OutOfRegistersError, allocate
+from xattn.compiler.allocate import CALLEE_SAVED, allocate
 from xattn.compiler.control import Section, to_sections
 from xattn.compiler.dataflow import assert_dataflow
 from xattn.compiler.dead import remove_dead
@@ -17,7 +17,8 @@ from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister
 from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.recorder import constant_choices
 from xattn.compiler.legality import assert_legal, state_at_reset
-from xattn.compiler.liveness import Liveness, analyse, fits, pressure
+from xattn.compiler.limits import OutOfRegistersError, require_room, too_crowded
+from xattn.compiler.liveness import Liveness, analyse, fits, pressure, shared_file
 from xattn.compiler.place import place_arrays
 from xattn.compiler.schedule import KnownSchedules, Policy, known_loop, schedule_section
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
@@ -32,6 +33,7 @@ _POLICIES = (
     Policy(pipeline=True),
     *(Policy(pipeline=False, window=window) for window in (None, 32, 16, 8, 4, 1)),
 )
+_MANY_LOOPS = 12  # above that, not every set of loops is looked at
 _FRAME_STEP = 32  # the stack pointer moves in steps of 32 bytes
 
 
@@ -104,6 +106,18 @@ class _Restraint:
     known: KnownSchedules
     level: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # place in _POLICIES
     refused: set[str] = field(default_factory=set)  # known schedules
+    loops: dict[object, ScheduledSection] = field(default_factory=dict)  # that have been scheduled already
+
+    def loop(self, section: Section, live: Liveness) -> ScheduledSection:
+        """As `schedule`, each loop once."""
+        where = frozenset(live.into[section]), frozenset(live.out_of[section])
+        key = section.loop, self.level[section.name], section.name in self.refused, where
+        if key not in self.loops:
+            self.loops[key] = self.schedule(section, live)
+            self.loops[section.loop, self.level[section.name], key[2], where] = self.loops[key]
+        found = self.loops[key]
+        found.section = section
+        return found
 
     def schedule(self, section: Section, live: Liveness) -> ScheduledSection:
         """By the first policy, from the present level on, under which the section's values have registers."""
@@ -123,6 +137,15 @@ class _Restraint:
     def can_rise(self, scheduled: ScheduledSection) -> bool:
         """Whether there is anything left to give up."""
         return _is_known(scheduled) or self.level[scheduled.section.name] + 1 < len(_POLICIES)
+
+    def rise_where_crowded(self, scheduled: list[ScheduledSection], live: Liveness, file: str) -> None:
+        """In the section that takes most registers of a file. OutOfRegistersError when nothing is left to give up."""
+        file = shared_file(file)
+        need = {section: pressure(section, live).get(file, 0) for section in scheduled}
+        able = [section for section in scheduled if self.can_rise(section)]
+        if not able:
+            raise too_crowded(max(scheduled, key=lambda s: (need[s], s.section.loop is not None)), live, file)
+        self.rise(max(able, key=lambda s: (_is_known(s), need[s], s.length)))
 
     def rise(self, scheduled: ScheduledSection) -> None:
         """Give up the section's known schedule, or some of its freedom."""
@@ -145,24 +168,21 @@ def _schedule_and_allocate(
     """
     saved: tuple[Register, ...] = ()
     restraint = _Restraint(known)
+    require_room(to_sections(program))
     while True:
         sections = to_sections(program)
         _save_registers(sections, saved)
         live = analyse(sections)
         scheduled = _schedule(sections, live, restraint)
-        too_long = _longest_pipeline(scheduled)
-        if too_long is not None:
-            restraint.rise(too_long)
-            continue
         try:
             registers = allocate(scheduled, arguments, live)
         except OutOfRegistersError as error:
-            file = error.file
-            crowded = [s for s in scheduled if restraint.can_rise(s)]
-            if not crowded:
-                raise
-            worst = max(crowded, key=lambda s: (_is_known(s), pressure(s, live).get(file, 0), s.length))
-            restraint.rise(worst)
+            restraint.rise_where_crowded(scheduled, live, error.file)
+            continue
+        too_long = _too_long(scheduled)
+        if too_long:
+            for loop in too_long:
+                restraint.rise(loop)
             continue
         used = {leaf for register in registers.values() for leaf in register.storage if leaf.name in CALLEE_SAVED}
         if used <= set(saved):
@@ -170,17 +190,22 @@ def _schedule_and_allocate(
         saved = tuple(sorted(used | set(saved), key=lambda r: r.name))
 
 
-def _longest_pipeline(scheduled: list[ScheduledSection]) -> PipelinedLoop | None:
-    """The pipelined loop that takes most room, known ones first, when the program does not fit."""
-    if sum(section.length for section in scheduled) * FETCH_BYTES <= PROGRAM_MEMORY_BYTES:
-        return None
-    loops = [section for section in scheduled if isinstance(section, PipelinedLoop)]
-    return max(loops, key=lambda loop: (loop.is_known, loop.length), default=None)
+def _too_long(scheduled: list[ScheduledSection]) -> list[PipelinedLoop]:
+    """The pipelined loops that the kernel misses least of those whose room it needs; none when the program fits."""
+    excess = sum(section.length for section in scheduled) - PROGRAM_MEMORY_BYTES // FETCH_BYTES
+    loops = [section for section in scheduled if isinstance(section, PipelinedLoop) and section.room > 0]
+    if excess <= 0 or not loops:
+        return []
+    if len(loops) > _MANY_LOOPS:
+        return [min(loops, key=lambda loop: loop.gain / loop.room)]
+    sets = itertools.chain.from_iterable(itertools.combinations(loops, size) for size in range(1, len(loops) + 1))
+    enough = [chosen for chosen in sets if sum(loop.room for loop in chosen) >= excess]
+    return list(min(enough, key=lambda chosen: sum(loop.gain for loop in chosen), default=loops))
 
 
 def _schedule(sections: list[Section], live: Liveness, restraint: _Restraint) -> list[ScheduledSection]:
     """Loops first: how far their iterations overlap decides the count that is set before them."""
-    scheduled = {section: restraint.schedule(section, live) for section in sections if section.loop is not None}
+    scheduled = {section: restraint.loop(section, live) for section in sections if section.loop is not None}
     for section, loop in scheduled.items():
         if isinstance(loop, PipelinedLoop) and section.count is not None:
             section.count.choices = constant_choices(instruction_table().registers["LC"], loop.rounds)

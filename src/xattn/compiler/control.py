@@ -38,6 +38,7 @@ class Section:
     closes: Loop | None = None  # the loop around others whose end the branch is
     successors: list[Section] = field(default_factory=list)
     keeps: tuple[Location, ...] = ()  # what the caller finds after a return
+    calls: int = 1  # how often it is entered, conditions aside
 
     def __repr__(self) -> str:
         return self.name
@@ -67,9 +68,10 @@ class _Builder:
         self.sections = [self.current]
         self.targets: set[str] = set()
         self.count = 0
+        self.calls = 1  # trips of the loops around
 
     def _start(self, name: str, loop: Loop | None = None) -> Section:
-        self.current = Section(name, [], loop)
+        self.current = Section(name, [], loop, calls=self.calls)
         self.sections.append(self.current)
         return self.current
 
@@ -120,8 +122,10 @@ class _Builder:
         self._add(Operation(constant_choices(counter, loop.trips), origin=loop.origin))
         name = self._name("around")
         self.targets.add(name)
+        self.calls *= loop.trips
         self._start(name)
         self.region(loop.body)
+        self.calls //= loop.trips
         table = instruction_table().opcodes
         decrement = (
             Choice(table["ADD_add_r_ri"], {"mRx": counter, "mRx0": counter, "c7s": -1}),

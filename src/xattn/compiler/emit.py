@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xattn.compiler.ir import Choice, Label, LowHalf, Operation, Part, Reference, VirtualRegister
+from xattn.compiler.limits import too_large
 from xattn.compiler.scheduled import ScheduledSection, StraightSection
-from xattn.errors import XattnError
 from xattn.isa.codec import Bundle, Instruction, Value
 from xattn.isa.model import Format, Register
 from xattn.isa.table import instruction_table
 from xattn.isa.timing import FETCH_BYTES, LOOP_SETUP_BYTES, PROGRAM_MEMORY_BYTES
-
-
-class ProgramTooLargeError(XattnError):
-    """The program does not fit program memory."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +35,14 @@ class Emitted:
 
 
 def emit(sections: Sequence[ScheduledSection], registers: dict[VirtualRegister, Register]) -> Emitted:
-    """Write the program. Errors when it exceeds program memory."""
+    """Write the program. ProgramTooLargeError when it exceeds program memory."""
     labels, size = {}, 0
     for section in sections:
         labels[section.section.name] = size + section.loop_first * FETCH_BYTES
         labels[f"{section.section.name}.end"] = size + section.loop_last * FETCH_BYTES
         size += section.length * FETCH_BYTES
     if size > PROGRAM_MEMORY_BYTES:
-        largest = max(sections, key=lambda s: s.length)
-        raise ProgramTooLargeError(
-            f"the program needs {size} bytes, program memory has {PROGRAM_MEMORY_BYTES}; its largest part is "
-            f"{largest.section.name} with {largest.length * FETCH_BYTES} bytes. Unroll less or take a smaller block"
-        )
+        raise too_large({section.section: section.length for section in sections})
     bundles: list[Bundle] = []
     lines: dict[tuple[int, str], int] = {}
     operations: dict[tuple[int, str], Operation] = {}

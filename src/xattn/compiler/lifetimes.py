@@ -14,8 +14,7 @@ from functools import cached_property
 from xattn.compiler.control import Section
 from xattn.compiler.dependence import Graph
 from xattn.compiler.ir import Location, VirtualRegister
-from xattn.compiler.liveness import _SHARED as SHARED
-from xattn.compiler.liveness import CAPACITY, Liveness
+from xattn.compiler.liveness import CAPACITY, Liveness, shared_file
 from xattn.compiler.modulo import ModuloSchedule
 
 Event = tuple[int, int]  # operation, cycles after its issue
@@ -47,11 +46,6 @@ class RegisterLimits:
         """The core's register files, and the values that live across the section."""
         across = live.into[section] | live.out_of[section]
         return cls(CAPACITY, frozenset(r for r, _ in across if isinstance(r, VirtualRegister)))
-
-
-def file_of(register: VirtualRegister) -> str:
-    """The register file that a register is taken from: halves and parts come from that of the whole."""
-    return SHARED.get(register.file, register.file)
 
 
 @dataclass(frozen=True)
@@ -94,11 +88,11 @@ class Lifetimes:
     def rivals(self, limits: RegisterLimits) -> dict[str, RivalRegisters]:
         """For each limited file the registers whose need depends on the schedule, and how many are left for them."""
         held = limits.held | self.carried
-        taken = Counter(file_of(register) for register in held)
+        taken = Counter(shared_file(register.file) for register in held)
         found: dict[str, list[VirtualRegister]] = defaultdict(list)
         for register in self.values:
             if register not in held:
-                found[file_of(register)].append(register)
+                found[shared_file(register.file)].append(register)
         return {
             file: RivalRegisters(self, tuple(found[file]), count - taken[file])
             for file, count in limits.capacity.items()
@@ -159,10 +153,10 @@ def register_need(graph: Graph, schedule: ModuloSchedule, limits: RegisterLimits
     """The most registers of each limited file that are taken in one cycle of the steady state."""
     lifetimes = Lifetimes.of(graph)
     held = limits.held | lifetimes.carried
-    throughout = Counter(file_of(register) for register in held)
+    throughout = Counter(shared_file(register.file) for register in held)
     taken: dict[str, list[int]] = {file: [throughout[file]] * schedule.interval for file in limits.capacity}
     for register, leaves in lifetimes.values.items():
-        if register in held or file_of(register) not in taken:
+        if register in held or shared_file(register.file) not in taken:
             continue
         places: set[int] = set()
         for values in leaves.values():
@@ -170,7 +164,7 @@ def register_need(graph: Graph, schedule: ModuloSchedule, limits: RegisterLimits
                 first, last = lifetime(value, schedule.cycles)
                 places.update(cycle % schedule.interval for cycle in range(first, last + 1))
         for place in places:
-            taken[file_of(register)][place] += 1
+            taken[shared_file(register.file)][place] += 1
     return {file: max(counts) for file, counts in taken.items() if any(counts)}
 
 

@@ -7,7 +7,6 @@ operation that finds no place evicts the ones in its way, within a budget; then 
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xattn.compiler.dependence import Graph
+from xattn.compiler.interval_bounds import least_interval
 from xattn.compiler.ir import Location
 from xattn.compiler.machine import OperationTiming
 from xattn.compiler.reservation import ReservationTable
@@ -51,45 +51,39 @@ class ModuloSchedule:
         return max(self.cycles) // self.interval + 1
 
 
-def resource_minimum(graph: Graph) -> int:
-    """The smallest interval that the slots allow: for every set of slots, the operations that need one of them."""
-    needs = Counter(frozenset(timing.slot for timing in timings) for timings in graph.timings)
-    slots = sorted(set().union(*needs)) if needs else []
-    least = 1
-    for size in range(1, len(slots) + 1):
-        for chosen in itertools.combinations(slots, size):
-            inside = sum(count for need, count in needs.items() if need <= set(chosen))
-            least = max(least, -(-inside // size))
-    return least
-
-
-def recurrence_minimum(graph: Graph, start: int = 1) -> int:
-    """The smallest interval, from `start` on, that the dependence cycles round the loop allow."""
-    interval = start
-    while (np.diagonal(_longest_paths(graph, interval)) > 0).any():
-        interval += 1
-    return interval
-
-
 def modulo_schedule(
     graph: Graph, longest: int, fits: Callable[[ModuloSchedule], bool] = lambda _: True
 ) -> ModuloSchedule | None:
-    """The first schedule found that `fits`, from the minimal interval upwards; None when there is none below `longest`.
+    """A schedule that `fits` with an interval as short as was found; None when there is none below `longest`.
 
-    `fits` says whether there are registers enough.
+    `fits` says whether there are registers enough. Intervals are tried from the lower bound upwards in growing steps,
+    and from the first that has a schedule downwards again.
     """
-    least = recurrence_minimum(graph, resource_minimum(graph))
-    interval = least
-    while interval < longest:
-        failures = 0
-        for heuristic in _HEURISTICS:
-            found = _Attempt(graph, interval, heuristic).run()
-            if found is not None and fits(found):
-                return found
-            failures += found is None
-            if failures == _FAILURES:
-                break
-        interval += max(1, (interval - least) // 2)
+    least = least_interval(graph).interval
+    failed, interval, found = least - 1, least, None
+    while found is None and interval < longest:
+        found = _schedule_with(graph, interval, fits)
+        if found is None:
+            step = max(1, (interval - least) // 2)
+            failed, interval = interval, min(interval + step, max(longest - 1, interval + 1))
+    while found is not None and found.interval - 1 > failed:
+        shorter = _schedule_with(graph, found.interval - 1, fits)
+        if shorter is None:
+            break
+        found = shorter
+    return found
+
+
+def _schedule_with(graph: Graph, interval: int, fits: Callable[[ModuloSchedule], bool]) -> ModuloSchedule | None:
+    paths = _longest_paths(graph, interval)
+    failures = 0
+    for heuristic in _HEURISTICS:
+        found = _Attempt(graph, interval, heuristic, paths).run()
+        if found is not None and fits(found):
+            return found
+        failures += found is None
+        if failures == _FAILURES:
+            break
     return None
 
 
@@ -127,11 +121,11 @@ def _is_data(location: Location) -> bool:
 class _Attempt:
     """One try at one interval."""
 
-    def __init__(self, graph: Graph, interval: int, heuristic: Heuristic) -> None:
+    def __init__(self, graph: Graph, interval: int, heuristic: Heuristic, paths: NDArray[np.int32]) -> None:
         self.graph = graph
         self.heuristic = heuristic
         self.interval = interval
-        self.paths = _longest_paths(graph, interval)
+        self.paths = paths
         self.table = ReservationTable(interval)
         count = len(graph.operations)
         self.cycle: list[int | None] = [None] * count

@@ -20,8 +20,9 @@ from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSe
 from xattn.errors import XattnError
 from xattn.isa.timing import DELAY_SLOTS
 
-# Of an iteration's length: an interval above it is not worth a prologue and an epilogue. Scalar loops gain least.
-_WORTHWHILE, _WORTHWHILE_SCALAR = 0.95, 0.7
+# Of an iteration's length: an interval above it is not worth a prologue and an epilogue.
+_WORTHWHILE = 0.95
+_NARROW = (32, 16, 8)  # windows that are tried for loops
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
 
 KnownSchedules = Callable[[Graph], Iterable[ModuloSchedule]]  # legal schedules of a loop that somebody found before
@@ -45,7 +46,7 @@ def schedule_section(
 ) -> ScheduledSection:
     """Schedule one section. `fits` says whether a pipelined loop leaves registers enough."""
     if section.loop is not None:
-        straight = _schedule_iteration(section, policy.window)
+        straight = _shortest_iteration(section, policy.window, fits)
         return (_pipeline(section, straight, fits) if policy.pipeline else None) or straight
     operations = list(section.operations)
     count = len(operations)
@@ -68,13 +69,16 @@ def _pipeline(
     if section.loop.trips < 2:
         return None
     graph = build_graph(section.operations, section.loop)
-    is_vector = any(operation.opcode.slot == "vec" for operation in section.operations)
-    worthwhile = _WORTHWHILE if is_vector else _WORTHWHILE_SCALAR
-    longest = int(straight.length * worthwhile) if fits(straight) else 2 * straight.length
-    found = modulo_schedule(graph, longest, lambda schedule: fits(PipelinedLoop(section, graph, schedule)))
-    if found is None or found.stages > section.loop.trips:
+    longest = int(straight.length * _WORTHWHILE) if fits(straight) else 2 * straight.length
+    most_stages = section.loop.trips
+
+    def is_usable(schedule: ModuloSchedule) -> bool:
+        return schedule.stages <= most_stages and fits(PipelinedLoop(section, graph, schedule))
+
+    found = modulo_schedule(graph, longest, is_usable)
+    if found is None:
         return None
-    pipelined = PipelinedLoop(section, graph, found)
+    pipelined = PipelinedLoop(section, graph, found, straight)
     shorter = pipelined.cycles_of_loop < straight.cycles_of_loop
     return pipelined if shorter or not fits(straight) else None
 
@@ -87,7 +91,7 @@ def known_loop(
     assert loop is not None
     graph = found.graph if isinstance(found, PipelinedLoop) else build_graph(section.operations, loop)
     usable = [schedule for schedule in known(graph) if schedule.stages <= loop.trips]
-    loops = [PipelinedLoop(section, graph, schedule, is_known=True) for schedule in usable]
+    loops = [PipelinedLoop(section, graph, schedule, found, is_known=True) for schedule in usable]
     shorter = [candidate for candidate in loops if candidate.cycles_of_loop < found.cycles_of_loop]
     return next((best for best in sorted(shorter, key=lambda c: c.cycles_of_loop) if fits(best)), None)
 
@@ -165,6 +169,15 @@ def _place_branch(scheduled: StraightSection) -> None:
     earliest = max([0, scheduled.length - 1 - DELAY_SLOTS, *ready])
     scheduled.cycles[node], scheduled.choices[node] = _first_fit(table, graph.timings[node], earliest)
     scheduled.length = scheduled.cycles[node] + 1 + DELAY_SLOTS
+
+
+def _shortest_iteration(
+    section: Section, window: int | None, fits: Callable[[ScheduledSection], bool]
+) -> StraightSection:
+    """The shortest iteration that `fits`, of those in narrower windows too: long paths first is not always best."""
+    windows = [window, *(narrow for narrow in _NARROW if window is None or narrow < window)]
+    found = [_schedule_iteration(section, each) for each in windows]
+    return min(found, key=lambda straight: (not fits(straight), straight.length))
 
 
 def _schedule_iteration(section: Section, window: int | None) -> StraightSection:

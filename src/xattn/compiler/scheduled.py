@@ -122,13 +122,21 @@ class StraightSection(ScheduledSection):
 class PipelinedLoop(ScheduledSection):
     """A hardware loop whose iterations overlap: prologue, the loop itself, epilogue.
 
-    `is_known`: the schedule was not searched for but known beforehand.
+    `instead`: what the loop would be otherwise, without overlap or with another schedule. `is_known`: the schedule was
+    not searched for but known beforehand.
     """
 
-    def __init__(self, section: Section, graph: Graph, schedule: ModuloSchedule, is_known: bool = False) -> None:
+    def __init__(
+        self,
+        section: Section,
+        graph: Graph,
+        schedule: ModuloSchedule,
+        instead: ScheduledSection | None = None,
+        is_known: bool = False,
+    ) -> None:
         assert section.loop is not None
         self.section, self.graph, self.schedule, self.early = section, graph, schedule, False
-        self.is_known = is_known
+        self.instead, self.is_known = instead, is_known
         self.ahead = schedule.stages - 1  # iterations that start before the loop proper
         self.rounds = section.loop.trips - self.ahead
         interval = schedule.interval
@@ -140,6 +148,18 @@ class PipelinedLoop(ScheduledSection):
     def cycles_of_loop(self) -> int:
         """Prologue, epilogue and the rounds between them."""
         return self.length + (self.rounds - 1) * self.schedule.interval
+
+    @property
+    def gain(self) -> int:
+        """Cycles that the kernel saves by this against what would be there instead."""
+        assert self.instead is not None
+        return (self.instead.cycles_of_loop - self.cycles_of_loop) * self.section.calls
+
+    @property
+    def room(self) -> int:
+        """Bundles that this takes more than what would be there instead."""
+        assert self.instead is not None
+        return self.length - self.instead.length
 
     @cached_property
     def issues(self) -> list[Issue]:

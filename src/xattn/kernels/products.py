@@ -6,10 +6,10 @@ times two column blocks, eight accumulators, a new product every cycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from xattn.compiler.ir import VirtualRegister
-from xattn.compiler.language import Kernel, Scalar, Vector, View, int8, product
+from xattn.compiler.language import Accumulator, Kernel, Scalar, Vector, View, int8, product
 from xattn.kernels.blocks import LEFT, RIGHT
 from xattn.kernels.stages import SCORES
 
@@ -49,20 +49,32 @@ def tiles(
     k: Kernel, left: View, right: View, out: View, shift: VirtualRegister, prepare: Callable[[Vector], Vector]
 ) -> None:
     """out[i, j] = clamp(sum over c of left[i, c] × prepare(right[j, c]) >> shift), a tile of 16×16 each."""
-    rows, depth, _ = left.shape
     k.set_control("crSat", 1)
-    for i, j in k.grid(rows, right.shape[0], name="tiles"):
-        sums = [[k.accumulator() for _ in range(COLUMN_BLOCKS)] for _ in range(ROW_BLOCKS)]
-        for c in range(depth):
-            lefts = [left[i, c, a] for a in range(ROW_BLOCKS)]
-            rights = [prepare(right[j, c, b]) for b in range(COLUMN_BLOCKS)]
-            for a in range(ROW_BLOCKS):
-                for b in range(COLUMN_BLOCKS):
-                    if c == 0:
-                        sums[a][b].set(product(lefts[a], rights[b]))
-                    else:
-                        sums[a][b] += product(lefts[a], rights[b])
+    for i, j in k.grid(left.shape[0], right.shape[0], name="tiles"):
+        sums = sums_of_tile(k, left[i], right[j], prepare)
         for a in range(ROW_BLOCKS):
             for b in range(COLUMN_BLOCKS):
                 out[i, j, a, b] = k.narrow(sums[a][b], shift, int8)
     k.set_control("crSat", 0)
+
+
+def sums_of_tile(
+    k: Kernel, left: View, right: View, prepare: Callable[[Vector], Vector], runs: Sequence[Sequence[int]] = ()
+) -> list[list[Accumulator]]:
+    """A panel of rows times the panel `prepare(right)`: sums by row block and column block.
+
+    `runs` cuts the depth into pieces that are summed up row block by row block, one at a time if not given. Where the
+    last run is longer, sums are done one after another instead of all at once.
+    """
+    sums = [[k.accumulator() for _ in range(COLUMN_BLOCKS)] for _ in range(ROW_BLOCKS)]
+    for run in runs or [(c,) for c in range(left.shape[0])]:
+        lefts = [[left[c, a] for a in range(ROW_BLOCKS)] for c in run]
+        rights = [[prepare(right[c, b]) for b in range(COLUMN_BLOCKS)] for c in run]
+        for a in range(ROW_BLOCKS):
+            for at, c in enumerate(run):
+                for b in range(COLUMN_BLOCKS):
+                    if c == 0:
+                        sums[a][b].set(product(lefts[at][a], rights[at][b]))
+                    else:
+                        sums[a][b] += product(lefts[at][a], rights[at][b])
+    return sums

@@ -8,7 +8,7 @@ from pathlib import Path
 from xattn.compiler.known import KnownSchedule, loop_key, read_entries, usable_schedules
 from xattn.compiler.prove_loops import LoopProof, Progress, prove_loops
 from xattn.compiler.scheduled import PipelinedLoop
-from xattn.kernels.registry import compile_anew, compiled, schedule_files
+from xattn.kernels.registry import compile_anew, compiled, program_of, schedule_files
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def keep_schedules(name: str, tokens: int, width: int, proofs: list[LoopProof]) 
     known. Entries that the compiler does not use do not stay, since registers run out with them or their loop is gone.
     The file is written once, at the end. InputError when it cannot be.
     """
-    files = schedule_files()
+    files, name = schedule_files(), program_of(name, tokens, width)
     path = files.path(name, (tokens, width))
     before = read_entries(path)
     found = {proof.entry.key: proof.entry for proof in proofs if proof.is_shorter}

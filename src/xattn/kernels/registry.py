@@ -17,6 +17,7 @@ from xattn.compiler.language import Kernel
 from xattn.compiler.schedule import KnownSchedules
 from xattn.errors import InputError
 from xattn.kernels.baseline import baseline
+from xattn.kernels.fused import fused
 from xattn.kernels.lut import lut, vectorized_lut
 from xattn.kernels.panels import from_tiles, to_column_panels, to_panels
 from xattn.kernels.products import matmul_int8, qkt
@@ -120,6 +121,14 @@ def kernels() -> dict[str, KernelSpec]:
         KernelSpec("vectorized_lut", "the same, exponentials from a table", vectorized_lut, table),
         KernelSpec("vectorized_pv", "both products in 4×8×8 block products, softmax scalar", vectorized_pv, v0),
         KernelSpec(
+            "fused",
+            "everything on vectors, exponentials as the table has them; on panels",
+            fused,
+            table,
+            pack=lambda q, k, v: {"q": to_panels(q), "k": to_panels(k), "v": to_column_panels(v)},
+            unpack=from_tiles,
+        ),
+        KernelSpec(
             "qkt",
             "Q·Kᵀ alone, on panels",
             qkt,
@@ -161,8 +170,7 @@ def kernel_spec(name: str) -> KernelSpec:
 
 def compiled(name: str, tokens: int = 64, width: int = 64) -> CompiledKernel:
     """The kernel's machine code for a shape; InputError names the shapes it can take."""
-    spec = _taking(name, tokens, width)
-    return _compiled(spec.program_of or name, tokens, width, schedule_files())
+    return _compiled(program_of(name, tokens, width), tokens, width, schedule_files())
 
 
 @lru_cache(maxsize=64)
@@ -172,17 +180,17 @@ def _compiled(name: str, tokens: int, width: int, files: ScheduleFiles) -> Compi
 
 def compile_anew(name: str, tokens: int, width: int, known: KnownSchedules) -> CompiledKernel:
     """As `compiled`, with these schedules for loops instead of those on file."""
-    spec = _taking(name, tokens, width)
-    return compile_kernel(lambda k: spec.build(k, tokens, width), spec.program_of or name, known)
+    spec = kernel_spec(program_of(name, tokens, width))
+    return compile_kernel(lambda k: spec.build(k, tokens, width), spec.name, known)
 
 
-def _taking(name: str, tokens: int, width: int) -> KernelSpec:
-    """The kernel called `name`, which takes that shape."""
+def program_of(name: str, tokens: int, width: int) -> str:
+    """The kernel whose program this one runs, mostly itself; InputError names the shapes it can take."""
     spec = kernel_spec(name)
     if (tokens, width) not in spec.shapes:
         shapes = ", ".join(f"{t}×{w}" for t, w in spec.shapes)
         raise InputError(f"kernel {name} cannot take {tokens} tokens of width {width}; it takes {shapes}")
-    return spec
+    return spec.program_of or name
 
 
 def schedule_files() -> ScheduleFiles:

@@ -10,7 +10,7 @@ from xattn.bench.explain.bounds import Dependence, recurrence_minimum
 from xattn.bench.explain.execution import Place
 from xattn.compiler.compile import CompiledKernel
 from xattn.compiler.dependence import Graph, build_graph
-from xattn.compiler.modulo import resource_minimum
+from xattn.compiler.interval_bounds import slot_bound
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection
 from xattn.isa.timing import DATA_MEMORY_BYTES, FETCH_BYTES
 
@@ -101,7 +101,7 @@ def _innermost(scheduled: ScheduledSection, start: int) -> LoopSource:
     dependences = [Dependence(e.source, e.target, e.latency, e.distance) for e in graph.edges]
     addresses = [start + cycle * FETCH_BYTES for cycle in range(scheduled.length)]
     body = addresses[scheduled.loop_first : scheduled.loop_last + 1]
-    slots = resource_minimum(graph)
+    slots = slot_bound(graph).interval
     port, held = _busiest_port(graph)
     return LoopSource(
         name=loop.name,

@@ -4,7 +4,7 @@ from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.memory import Index, View
 from xattn.compiler.language.scalar import Condition, Scalar, Variable, clamp, divide, maximum, minimum, select
 from xattn.compiler.language.types import AccumulatorType, ScalarType, VectorType, int8, int16, int32, uint8, uint16
-from xattn.compiler.language.vector import Accumulator, Vector, product
+from xattn.compiler.language.vector import Accumulator, Vector, lane_product, product
 
 __all__ = [
     "Accumulator",
@@ -23,6 +23,7 @@ __all__ = [
     "int8",
     "int16",
     "int32",
+    "lane_product",
     "maximum",
     "minimum",
     "product",

@@ -26,9 +26,9 @@ from xattn.compiler.ir import (
 )
 from xattn.compiler.language.lanes import LaneOperations
 from xattn.compiler.language.memory import ElementType, View, view
-from xattn.compiler.language.scalar import Condition, Scalar, Variable
-from xattn.compiler.language.types import AccumulatorType, ScalarType, VectorType
-from xattn.compiler.language.vector import Accumulator, Vector, VectorOperations
+from xattn.compiler.language.scalar import ByteOffset, Condition, Scalar, Variable
+from xattn.compiler.language.types import AccumulatorType, ScalarType, VectorType, int32
+from xattn.compiler.language.vector import Accumulator, Vector
 from xattn.errors import InputError
 from xattn.isa.table import instruction_table
 
@@ -36,7 +36,7 @@ from xattn.isa.table import instruction_table
 _BINARY = {"add": "ADD", "sub": "SUB", "mul": "MUL_mul_r_rr", "and": "AND", "or": "OR"}
 
 
-class Kernel(LaneOperations, VectorOperations):
+class Kernel(LaneOperations):
     """Records a kernel's program."""
 
     # -- arguments and memory -------------------------------------------------------------------------------------
@@ -139,13 +139,24 @@ class Kernel(LaneOperations, VectorOperations):
         self._scalar_access(element, target, is_store=False, offset=element.offset, dj=None)
         return Scalar(self, target)
 
-    def load_at(self, table: View, index: Scalar) -> Scalar:
-        """Load the element whose number is a run-time scalar."""
+    def load_offset(self, element: View) -> ByteOffset:
+        """Load an int32 into a register that addresses: no move on the way to a table, but no arithmetic either."""
+        if element.type != int32:
+            raise InputError(f"an offset is loaded from int32, found {element.type}")
+        target = self.new_register("dj")
+        self._scalar_access(element, target, is_store=False, offset=element.offset, dj=None)
+        return ByteOffset(target)
+
+    def load_at(self, table: View, index: Scalar | ByteOffset) -> Scalar:
+        """Load the element whose number is a run-time scalar, or that lies so many bytes from the start."""
         assert isinstance(table.type, ScalarType) and len(table.shape) == 1
+        target = self.new_register("r")
+        if isinstance(index, ByteOffset):
+            self._scalar_access(table, target, is_store=False, offset=None, dj=index.register)
+            return Scalar(self, target)
         scaled = index if table.type.bytes == 1 else index << (table.type.bytes.bit_length() - 1)
         offset = self.new_register("dj")
         self.emit("MOV_mv_scl", {"mMvSclDst": offset, "mMvSclSrc": scaled.register})
-        target = self.new_register("r")
         self._scalar_access(table, target, is_store=False, offset=None, dj=offset)
         return Scalar(self, target)
 

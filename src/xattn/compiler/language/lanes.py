@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from xattn.compiler.ir import Reference, VirtualRegister
-from xattn.compiler.language.recorder import Recorder
-from xattn.compiler.language.types import VectorType, int16, int32, uint8
-from xattn.compiler.language.vector import SHUFFLES, Narrowed, Vector
+from xattn.compiler.language.types import VectorType, int8, int16, int32, uint8
+from xattn.compiler.language.vector import SHUFFLES, Accumulator, Narrowed, Vector, VectorOperations, widening
 from xattn.errors import InputError
 
+if TYPE_CHECKING:
+    from xattn.compiler.language.scalar import Scalar
 
-class LaneOperations(Recorder):
+
+class LaneOperations(VectorOperations):
     """Vector arithmetic lane by lane; operands are whole 64-byte vectors."""
 
     def maximum(self, a: Vector, b: Vector) -> Vector:
@@ -23,8 +28,8 @@ class LaneOperations(Recorder):
         return Vector(target, a.type), rise
 
     def excess(self, a: Vector, b: Vector) -> Vector:
-        """max(a − b, 0), signed lanes."""
-        return self._with_mask(f"VMAXDIFF_LT_S{_bits(a)}", a, b)
+        """max(a − b, 0). The D forms compare unsigned lanes: kernels leave crVaddSign 0."""
+        return self._with_mask(f"VMAXDIFF_LT_{'S' if a.type.element.signed else 'D'}{_bits(a)}", a, b)
 
     def _with_mask(self, opcode: str, a: Vector, b: Vector) -> Vector:
         """These operations also give a comparison mask, which nobody reads."""
@@ -34,6 +39,10 @@ class LaneOperations(Recorder):
     def add(self, a: Vector, b: Vector) -> Vector:
         """Sum of lanes, wrapping."""
         return self._lanes(f"VADD_{_bits(a)}", a, {"s1": a.register, "s2": b.register})
+
+    def subtract(self, a: Vector, b: Vector) -> Vector:
+        """Difference of lanes, wrapping."""
+        return self._lanes(f"VSUB_{_bits(a)}", a, {"s1": a.register, "s2": b.register})
 
     def bit_and(self, a: Vector, b: Vector) -> Vector:
         """Bitwise and."""
@@ -59,6 +68,47 @@ class LaneOperations(Recorder):
         operands: dict[str, Reference] = {"dst": target, "src": value.source.register, "shft": value.shift}
         self.emit("VSRS_S16_S32_mv_x_srs", operands)
         return Vector(target, VectorType(int16, 32))
+
+    def unpacked(self, lanes: Vector) -> tuple[Vector, Vector]:
+        """64 lanes of 8 bits as int16: low and high 32 lanes."""
+        halves = []
+        for half in (0, 1):
+            target = self.new_register("x")
+            self.emit(f"VUNPACK_{widening(lanes.type)}", {"dst": target, "src": lanes.register.part(half)})
+            halves.append(Vector(target, VectorType(int16, 32)))
+        return halves[0], halves[1]
+
+    def raised(self, lanes: Vector, shift: VirtualRegister) -> tuple[Accumulator, Accumulator]:
+        """64 lanes of 8 bits, times 2^shift, in accumulators: low and high 32 lanes. The D form is unsigned: kernels
+        leave crUPSSign 0."""
+        halves = []
+        for half in (0, 1):
+            target = self.new_register("cm")
+            operands: dict[str, Reference] = {"dst": target, "src": lanes.register.part(half), "shft": shift}
+            self.emit(f"VUPS_S32_{'S' if lanes.type.element.signed else 'D'}8_mv_ups_w2c", operands)
+            halves.append(Accumulator(self, target))
+        return halves[0], halves[1]
+
+    def from_scalars(self, values: Sequence[Scalar]) -> Vector:
+        """int16 lanes: the scalars' low bits from lane 0 on, then the last one again and again."""
+        *first, last = values
+        target = self.new_register("x")
+        self.emit("VBCST_16", {"dst": target, "s0": last.register})
+        for value in reversed(first):
+            pushed = self.new_register("x")
+            self.emit("VPUSH_LO_16", {"d": pushed, "s1": value.register, "s2": target})
+            target = pushed
+        return Vector(target, VectorType(int16, 32))
+
+    def side_by_side(self, low: Narrowed, high: Narrowed) -> Vector:
+        """Two accumulators' 32 lanes each, shifted and saturated to 8 bits, as one vector."""
+        if low.type is not int8 or high.type is not int8:
+            raise InputError(f"two accumulators fill a vector as int8, found {low.type} and {high.type}")
+        target = self.new_register("x")
+        for half, value in enumerate((low, high)):
+            operands: dict[str, Reference] = {"src": value.source.register, "shft": value.shift}
+            self.emit("VSRS_S8_S32_mv_w_srs", {"dst": target.part(half), **operands})
+        return Vector(target, VectorType(int8, 64))
 
     def floor_of_bfloat(self, bits: Vector, shift: VirtualRegister) -> tuple[Vector, Vector]:
         """floor(x · 2^shift) as int32 of 32 lanes read as bfloat16: low and high sixteen lanes."""

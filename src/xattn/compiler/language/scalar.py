@@ -6,6 +6,7 @@ Comparisons give a `Condition`, used with `select`. Constants fold.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xattn.compiler.ir import Label, Reference, VirtualRegister
@@ -71,6 +72,13 @@ class Scalar:
 
     def __bool__(self) -> bool:
         raise InputError("a kernel's value has no truth at compile time; use select(condition, a, b)")
+
+
+@dataclass(frozen=True)
+class ByteOffset:
+    """A distance from the start of an array, in a register that addresses (see `Kernel.load_offset`)."""
+
+    register: VirtualRegister
 
 
 class Variable(Scalar):

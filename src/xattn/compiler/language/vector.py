@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from xattn.compiler.ir import Choice, LowHalf, MemoryReference, Part, Reference, VirtualRegister
 from xattn.compiler.language.recorder import Recorder
-from xattn.compiler.language.types import ScalarType, VectorType
+from xattn.compiler.language.types import ScalarType, VectorType, int16
 from xattn.errors import InputError
 from xattn.isa.table import instruction_table
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 # Multiply configuration words (see the opcode's `c` operand): 4×8×8, by signedness of the 4×8 and the 8×8 side.
 _BLOCK_PRODUCT = {(True, True): 0x308, (False, True): 0x108, (False, False): 0x008, (True, False): 0x208}
+_LANE_PRODUCT = 0x338  # 32 lanes of int16, each by its own
 
 # vshuffle: "transpose rows × columns of elements of that many bits, within the pair of sources; low or high half".
 SHUFFLES = {
     "T64_2x8_lo": 14, "T64_2x8_hi": 15, "T128_2x4_lo": 12, "T128_2x4_hi": 13, "T256_2x2_lo": 10, "T256_2x2_hi": 11,
     "T64_8x2_lo": 6, "T64_8x2_hi": 7, "T8_8x8": 35,
     "T16_32x2_lo": 2, "T16_32x2_hi": 3, "T16_2x32_lo": 18, "T32_16x2_lo": 4, "T32_16x2_hi": 5,
-    "T32_2x16_lo": 16, "T32_2x16_hi": 17, "T8_64x2_hi": 1,
+    "T32_2x16_lo": 16, "T32_2x16_hi": 17, "T8_64x2_lo": 0, "T8_64x2_hi": 1, "T8_2x64_lo": 20,
 }  # fmt: skip
 
 
@@ -38,6 +39,10 @@ class Vector:
 
     register: VirtualRegister
     type: VectorType
+
+    def read_as(self, type: VectorType) -> Vector:
+        """The same bits with lanes of another type."""
+        return Vector(self.register, type)
 
 
 class Accumulator:
@@ -58,7 +63,7 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class Product:
-    """A 4×8 block times an 8×8 block, not yet computed."""
+    """A 4×8 block times an 8×8 block, or 32 lanes times 32 lanes; not yet computed."""
 
     x: Vector
     y: Vector
@@ -66,6 +71,8 @@ class Product:
     @property
     def configuration(self) -> int:
         """The multiply configuration word."""
+        if self.x.type.element.bytes > 1:
+            return _LANE_PRODUCT
         return _BLOCK_PRODUCT[self.x.type.element.signed, self.y.type.element.signed]
 
 
@@ -85,6 +92,14 @@ def product(x: Vector, y: Vector) -> Product:
     return Product(x, y)
 
 
+def lane_product(x: Vector, y: Vector) -> Product:
+    """The products of 32 lanes of int16, lane by lane."""
+    for vector in (x, y):
+        if vector.type != VectorType(int16, 32):
+            raise InputError(f"a product of lanes takes 32 lanes of int16, found {vector.type}")
+    return Product(x, y)
+
+
 class VectorOperations(Recorder):
     """The vector half of the kernel builder."""
 
@@ -100,6 +115,16 @@ class VectorOperations(Recorder):
             choices = (Choice(table["VLDB_dmw_ldb_ag_idx"], target), Choice(table["VLDA_dmw_lda_w_ag_idx"], target))
             self.emit_choices(choices, MemoryReference(element.array, element.offset + 32 * half, 32, False))
         return Vector(register, element.type)
+
+    def load_widened(self, element: View) -> Vector:
+        """Load 32 bytes as 32 lanes of int16. Only the one load port can."""
+        assert isinstance(element.type, VectorType)
+        if element.type.bytes != 32 or element.type.element.bytes != 1:
+            raise InputError(f"32 lanes of 8 bits are widened as they are loaded, found {element.type}")
+        register = self.new_register("x")
+        memory = MemoryReference(element.array, element.offset, 32, False)
+        self.emit(f"VLDB_UNPACK_{widening(element.type)}_ag_idx", {"dst": register}, memory)
+        return Vector(register, VectorType(int16, 32))
 
     def store_vector(self, element: View, value: object) -> None:
         """Store a vector, or an accumulator on its way through shift, rounding and saturation."""
@@ -175,11 +200,18 @@ class VectorOperations(Recorder):
         """target += product."""
         self.emit("VMAC_vmac_cm_core_dense", {"acc1": target.register, **self._product(target, value)})
 
+    def plus(self, constant: Accumulator, value: Product) -> Accumulator:
+        """constant + product, in an accumulator of its own."""
+        target = self.accumulator()
+        self.emit("VMAC_vmac_cm_core_dense", {"acc1": constant.register, **self._product(target, value)})
+        return target
+
     def _product(self, target: Accumulator, value: Product) -> dict[str, Reference]:
         configuration = self.in_register(value.configuration)
+        left = value.x.register
         return {
             "dst": target.register,
-            "s1": LowHalf(value.x.register),
+            "s1": left if value.x.type.bytes == 64 else LowHalf(left),
             "s2": value.y.register,
             "c": configuration,
         }
@@ -221,6 +253,12 @@ class VectorOperations(Recorder):
         """Set a control register (crSat, crRnd, …). Kernels put 0 back before they return."""
         control = instruction_table().registers[name]
         self.emit("MOVX_mvx_scl", {"mCRm": control, "mRx": self.in_register(value)})
+
+
+def widening(type: VectorType) -> str:
+    """How opcodes name the step from lanes of 8 bits to lanes of 16. The D forms are unsigned: kernels leave
+    crUnpackSign 0."""
+    return "S16_S8" if type.element.signed else "D16_D8"
 
 
 @dataclass(frozen=True)
