@@ -18,6 +18,7 @@ case "$*" in
     *"import sys, venv"*) exit "${UNSUITED:-0}" ;;
     --version) echo "Python 3.12.99" ;;
     *"-m venv"*) mkdir -p .venv/bin; for tool in python xattn ruff mypy pytest; do cp "$0" .venv/bin/$tool; done ;;
+    *chromium*) exit "${NO_BROWSER:-0}" ;;
     *weights.txt*) exit "${NO_WEIGHTS:-0}" ;;
     *install*) exit "${NO_INSTALL:-0}" ;;
 esac
@@ -31,8 +32,11 @@ def make(tmp_path: Path):
         pytest.skip("make is not installed: the Makefile is NOT CHECKED")
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "python3").write_text(PRETENDED)
-    (tools / "python3").chmod(0o755)
+    for name in ("python3", "apt-get"):
+        (tools / name).write_text(PRETENDED)
+        (tools / name).chmod(0o755)
+    (tools / "id").write_text('#!/bin/sh\necho "${WHO:-0}"\n')
+    (tools / "id").chmod(0o755)
     work = tmp_path / "work"
     (work / "requirements").mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "requirements/weights.txt", "requirements/torch.txt"):
@@ -76,7 +80,7 @@ def test_test_runs_every_check(make) -> None:
     make("bench")
     _, calls = make("test")
     assert calls == [
-        "pip install -e .[whisper,jit,dev,tune]",
+        "pip install -e .[whisper,jit,mlir,dev,tune,report,dist]",
         "ruff check --quiet .",
         "ruff format --quiet --check .",
         "mypy",
@@ -86,15 +90,40 @@ def test_test_runs_every_check(make) -> None:
     assert len(calls) == 4
 
 
+NO_BROWSER = "BROWSERS=a-browser-that-nobody-has"
+
+
 def test_test_all_installs_torch_first_and_runs_the_slow_tests(make) -> None:
     make("test")
-    _, calls = make("test-all")
+    _, calls = make("test-all", NO_BROWSER, "TOOLS=")
     assert calls == [
         "pip install -r requirements/torch.txt",
         "pip install -r requirements/test-all.txt",
         "pip install --no-deps openai-whisper",
+        "apt-get update -qq",
+        "apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core",
         "pytest -q -n auto --dist worksteal -m slow",
     ]
+
+
+def test_a_browser_is_installed_only_where_that_can_be(make) -> None:
+    assert make("browser", "BROWSERS=no-such sh") == ("", [])
+    shown, calls = make("browser", NO_BROWSER, WHO="1000")
+    assert calls == [] and "NOT be checked in a browser" in shown and shown.count("\n") == 1
+    shown, calls = make("browser", NO_BROWSER, NO_BROWSER="1")
+    assert len(calls) == 2 and "could not be installed" in shown and "NOT be checked in a browser" in shown
+
+
+def test_tools_to_compare_with_are_installed_where_that_can_be(make) -> None:
+    make("bench")
+    absent = "TOOLS=surely-not-there:its-package make:another"
+    shown, calls = make("tools", absent, NO_INSTALL="1")
+    assert calls == ["apt-get update -qq", "apt-get install -qq -y --no-install-recommends its-package"]
+    assert shown.splitlines() == [
+        "set-up: its-package",
+        "set-up: its-package could not be installed; going on without it",
+    ]
+    assert make("tools", absent) == ("", [])
 
 
 def test_missing_weights_are_said_and_tried_again(make) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from xattn.bench.profile import Profile, measure
+from xattn.bench import single
+from xattn.bench.profile import Profile
 from xattn.cli.main import main
 from xattn.devices import Host
 from xattn.devices.host import HostKernel
@@ -69,6 +70,6 @@ def test_a_wrong_output_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: 
             assert spec.name == "vectorized_pv"
             return super().load(kernel_spec("lut"), tokens, width)
 
-    monkeypatch.setattr(measure, "Host", AnotherModel)
+    monkeypatch.setattr(single, "Host", AnotherModel)
     assert profile("vectorized_pv", "--shape", "16x16") == 1
     assert "THE OUTPUT IS WRONG" in capsys.readouterr().out

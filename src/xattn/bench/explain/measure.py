@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from xattn.bench.activations import synthetic_activations
-from xattn.bench.blocks import tile_for
-from xattn.bench.explain.execution import Tracer
+from xattn.bench.explain.execution import Execution, Tracer
 from xattn.bench.explain.record import Explanation
 from xattn.bench.explain.report import Subject, explain
-from xattn.bench.explain.sources import sources_of_kernel, sources_of_symbols
+from xattn.bench.explain.sources import Sources, sources_of_kernel, sources_of_symbols
+from xattn.bench.single import INPUT, run_once
 from xattn.compiler.compile import CompiledKernel
-from xattn.devices import Host
-from xattn.devices.simulator import SimulatedKernel
 from xattn.isa.elf import ElfImage
 from xattn.kernels.registry import KernelSpec, compiled, kernel_spec
 from xattn.sim.core import Result
-
-SEED = 0
 
 
 def explain_kernel(name: str, tokens: int = 64, width: int = 64) -> Explanation:
@@ -30,25 +23,26 @@ def explain_kernel(name: str, tokens: int = 64, width: int = 64) -> Explanation:
 
 def explain_program(spec: KernelSpec, program: CompiledKernel, tokens: int, width: int) -> Explanation:
     """The same for any program that computes what `spec` says, such as a variant of a kernel."""
+    return explain(*trace_program(spec, program, tokens, width))
+
+
+def trace_program(
+    spec: KernelSpec, program: CompiledKernel, tokens: int, width: int
+) -> tuple[Execution, Sources, Subject]:
+    """Run a program once; what there is to explain."""
     tracer = Tracer()
-    kernel = SimulatedKernel(spec, program, tokens, width, tracer.step)
-    tracer.watch(kernel.core)
-    tile = tile_for(spec, synthetic_activations(SEED), 0, tokens, width)
-    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before)
-    result = kernel.run(*operands)
-    model = Host().load(spec, tokens, width).run(*operands)
-    assert result.cycles is not None
+    run = run_once(spec, program, tokens, width, tracer.step, tracer.watch)
     subject = Subject(
         name=spec.name,
         kind="kernel",
-        input=f"synthetic activations, seed {SEED}",
+        input=INPUT,
         tokens=tokens,
         width=width,
         macs=spec.macs(tokens, width),
-        exact=bool(np.array_equal(result.output, model.output)),
-        findings=result.findings,
+        exact=run.exact,
+        findings=run.findings,
     )
-    return explain(tracer.finish(result.cycles), sources_of_kernel(program), subject)
+    return tracer.finish(run.cycles), sources_of_kernel(program), subject
 
 
 def explain_elf(tracer: Tracer, result: Result, image: ElfImage, name: str) -> Explanation:

@@ -39,7 +39,7 @@ def _table(profile: Profile) -> Iterator[str]:
         yield _stage_row(profile, stage.name, stage)
         if len(stage.parts) > 1:
             yield from (_stage_row(profile, f"  {part.name or _REST}", part) for part in stage.parts)
-    rows = [("at once: " + " and ".join(overlap.stages), overlap.cycles) for overlap in stages.overlaps]
+    rows = [("at once: " + " + ".join(overlap.stages), overlap.cycles) for overlap in stages.overlaps]
     for name, cycles in (*rows, ("no stage", stages.outside)):
         yield _row(name, f"{cycles:,}", _percent(cycles / stages.cycles), "", "", _micros(profile, cycles))
 

@@ -90,7 +90,7 @@ def _source(where: str) -> tuple[str, int]:
 def _stages(span: Span) -> tuple[Frame, ...]:
     names = sorted({stage.name for stage in span.stages})
     parts = sorted({stage.part for stage in span.stages if stage.part})
-    frames: list[Frame] = [(" and ".join(names) or _NO_STAGE, None, None)]
+    frames: list[Frame] = [(" + ".join(names) or _NO_STAGE, None, None)]
     if parts:
-        frames.append((" and ".join(parts), None, None))
+        frames.append((" + ".join(parts), None, None))
     return tuple(frames)
