@@ -10,7 +10,7 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 # One thread a process: the tests run on all cores already.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help bench test test-all lint types tests setup weights browser clean
+.PHONY: help bench test test-all lint types tests setup weights browser tools clean
 
 help:
 	@echo "make bench      run the attention ladder on the simulator, on real speech (ARGS=... goes to xattn bench)"
@@ -36,7 +36,7 @@ tests: $(VENV)/.dev weights
 	@echo "== pytest"
 	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m "not slow"
 
-test-all: $(VENV)/.all weights browser
+test-all: $(VENV)/.all weights browser tools
 	@echo "== pytest, slow checks"
 	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m slow
 
@@ -67,12 +67,12 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "set-up: the tools of the checks"
-	@$(PIP) install -e '.[whisper,jit,dev,tune,report]'
+	@$(PIP) install -e '.[whisper,jit,mlir,dev,tune,report,dist]'
 	@touch $@
 
 # torch goes first and alone, so that what it brings is settled before the others come.
 $(VENV)/.all: $(VENV)/.dev requirements/torch.txt requirements/test-all.txt
-	@echo "set-up: torch and transformers, for the slow checks"
+	@echo "set-up: torch, transformers and other libraries, for the slow checks"
 	@$(PIP) install -r requirements/torch.txt
 	@$(PIP) install -r requirements/test-all.txt
 	@$(PIP) install --no-deps openai-whisper
@@ -93,6 +93,15 @@ browser:
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null \
 	        || echo "set-up: Chromium could not be installed (see above); the report will NOT be checked in a browser"; \
 	else echo "set-up: no Chromium here, and no root and apt-get to install it: the report will NOT be checked in a browser"; fi
+
+# Independent programs that some tests compare with. Without them, or without the right to install them, those tests
+# say that they skip.
+TOOLS := bootgen:xilinx-bootgen mlir-opt-22:mlir-22-tools
+tools: $(VENV)/.run
+	@test -e $(VENV)/.tools || { for tool in $(TOOLS); do \
+	    command -v $${tool%:*} >/dev/null 2>&1 || { echo "set-up: $${tool#*:}"; apt-get update -qq >/dev/null 2>&1; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $${tool#*:} >/dev/null 2>&1 || \
+	    echo "set-up: $${tool#*:} could not be installed; going on without it"; }; done; touch $(VENV)/.tools; }
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

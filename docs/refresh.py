@@ -4,11 +4,13 @@
 
 A block starts with ```console (```console slow: takes a minute). `$ ` begins a command, `> ` continues it, the rest is
 what it prints on standard output. All commands of a document run in one empty folder, with the xattn of this Python.
+The time of day and the commit behind it are shown as if they were always the same.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -58,11 +60,17 @@ def run(command: Command, folder: Path) -> str:
     """What a command prints on standard output. `make bench` stands for what it runs once all is set up."""
     text = command.text.replace("make bench", "xattn bench")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "XATTN_CACHE": str(folder / ".cache"), "COLUMNS": "80"}
+    environment = {**os.environ, "PATH": path, "COLUMNS": "80"}
+    environment |= {"XATTN_CACHE": str(folder / ".cache"), "XATTN_DATA": str(folder / ".data")}
     done = subprocess.run(["bash", "-euc", text], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}: {text}{done.stdout}{done.stderr}")
-    return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
+    return "".join(_steady(line).rstrip() + "\n" for line in done.stdout.splitlines())
+
+
+def _steady(line: str) -> str:
+    """A line without what is another in each run: the time of day, and the commit that follows it."""
+    return re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d  (?:[0-9a-f]{9}[+ ]|– {9})", "2026-11-28 09:30  3f9c1ab20 ", line)
 
 
 def refreshed(document: str, folder: Path) -> str:

@@ -80,7 +80,7 @@ def test_test_runs_every_check(make) -> None:
     make("bench")
     _, calls = make("test")
     assert calls == [
-        "pip install -e .[whisper,jit,dev,tune,report]",
+        "pip install -e .[whisper,jit,mlir,dev,tune,report,dist]",
         "ruff check --quiet .",
         "ruff format --quiet --check .",
         "mypy",
@@ -95,7 +95,7 @@ NO_BROWSER = "BROWSERS=a-browser-that-nobody-has"
 
 def test_test_all_installs_torch_first_and_runs_the_slow_tests(make) -> None:
     make("test")
-    _, calls = make("test-all", NO_BROWSER)
+    _, calls = make("test-all", NO_BROWSER, "TOOLS=")
     assert calls == [
         "pip install -r requirements/torch.txt",
         "pip install -r requirements/test-all.txt",
@@ -112,6 +112,18 @@ def test_a_browser_is_installed_only_where_that_can_be(make) -> None:
     assert calls == [] and "NOT be checked in a browser" in shown and shown.count("\n") == 1
     shown, calls = make("browser", NO_BROWSER, NO_BROWSER="1")
     assert len(calls) == 2 and "could not be installed" in shown and "NOT be checked in a browser" in shown
+
+
+def test_tools_to_compare_with_are_installed_where_that_can_be(make) -> None:
+    make("bench")
+    absent = "TOOLS=surely-not-there:its-package make:another"
+    shown, calls = make("tools", absent, NO_INSTALL="1")
+    assert calls == ["apt-get update -qq", "apt-get install -qq -y --no-install-recommends its-package"]
+    assert shown.splitlines() == [
+        "set-up: its-package",
+        "set-up: its-package could not be installed; going on without it",
+    ]
+    assert make("tools", absent) == ("", [])
 
 
 def test_missing_weights_are_said_and_tried_again(make) -> None:

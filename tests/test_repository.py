@@ -15,12 +15,13 @@ from xattn.cli.main import COMMANDS
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "xattn"
 LONGEST = 500
-# docs/architecture.md; `errors` and `files` are below all, `xattn` itself (the version) too.
+# docs/architecture.md; `errors`, `files` and `cache` are below all, `xattn` itself (the version) too.
 FLOORS = {
     "isa": 1, "numerics": 1, "array": 1, "sim": 2, "compiler": 2, "cpu": 2, "kernels": 3, "build": 4, "devices": 5,
+    "testing": 5,
     "bench": 6, "whisper": 7, "cli": 8,
 }  # fmt: skip
-BELOW_ALL = {"errors", "files", "__version__"}
+BELOW_ALL = {"errors", "files", "cache", "__version__"}
 
 
 def _tracked() -> list[Path]:

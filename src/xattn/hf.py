@@ -75,7 +75,7 @@ def _is_a_decoders(module: Any, others: dict[str, Any]) -> bool:
 def _gradients_are_kept() -> bool:
     import torch
 
-    return torch.is_grad_enabled()
+    return bool(torch.is_grad_enabled())
 
 
 AttentionInterface.register(NAME, int8_attention)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from xattn.cli.main import main
 from xattn.isa.assembly import assemble_program
 from xattn.isa.elf import Symbol
 from xattn.isa.elf_writer import write_executable, write_object
+from xattn.sim.translate import native
 
 PROGRAM = """
 .func add2            // r0 + r1: 1 bundle, ret, 5 delay slots
@@ -268,3 +270,31 @@ def test_a_foreign_attention_kernel_runs_exactly(tmp_path: Path, capsys: pytest.
     assert np.array_equal(np.frombuffer(out.read_bytes(), np.int8).reshape(64, 64), expected)
     stopped = report(capsys, *call, "--severity", "stack=error", code=1)
     assert stopped["findings"][0]["kind"] == "stack" and "1024 bytes" in stopped["problem"]
+
+
+def test_engines_say_the_same_and_which_one_ran(elf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("llvmlite", reason="NOT CHECKED: the translator needs llvmlite (pip install 'xattn[jit]')")
+    reports = {}
+    for engine in ("interpreter", "translator", "auto"):
+        code = main(["run", str(elf), "--call", "add2", "--arg", "3", "--arg", "4", "--engine", engine, "--json"])
+        assert code == 0
+        reports[engine] = json.loads(capsys.readouterr().out)
+    assert [report["engine"] for report in reports.values()] == ["interpreter", "translator", "translator"]
+    assert [len(report["not_looked_for"]) for report in reports.values()] == [0, 10, 10]
+    for name in ("cycles", "bundles", "value", "findings"):
+        assert reports["interpreter"][name] == reports["translator"][name] == reports["auto"][name]
+    assert main(["run", str(elf), "--call", "locked", "--engine", "translator"]) == 1
+    assert "lock 3" in capsys.readouterr().err
+
+
+def test_without_llvmlite_auto_says_so_and_translator_is_refused(
+    elf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    monkeypatch.setattr("xattn.sim.core.find_spec", lambda _: None)
+    native.cpu.cache_clear()
+    assert main(["run", str(elf), "--call", "add2", "--engine", "auto"]) == 0
+    assert "run by the interpreter: llvmlite is not installed" in capsys.readouterr().out
+    assert main(["run", str(elf), "--call", "add2", "--engine", "translator"]) == 2
+    assert "pip install 'xattn[jit]'" in capsys.readouterr().err

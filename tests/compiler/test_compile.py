@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from language_cases import run
 
+from xattn.compiler import compile as compile_module
 from xattn.compiler.allocate import CALLEE_SAVED
 from xattn.compiler.compile import compile_kernel
 from xattn.compiler.language import (
@@ -29,6 +30,7 @@ from xattn.compiler.language import (
     uint8,
 )
 from xattn.compiler.limits import OutOfRegistersError, ProgramTooLargeError
+from xattn.compiler.scheduled import PipelinedLoop
 from xattn.errors import InputError, XattnError
 
 RNG = np.random.default_rng(5)
@@ -246,6 +248,41 @@ def test_callee_saved_registers_come_back() -> None:
     assert found[0] == 4 * int(a[:28].sum())
     used = {r.name for bundle in compiled.bundles for i in bundle.operations for r in i.values if hasattr(r, "name")}
     assert used & CALLEE_SAVED and compiled.stack_bytes >= 4 * len(used & CALLEE_SAVED)
+
+
+def test_the_loop_that_is_called_least_gives_way_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kernel(k: Kernel) -> None:
+        x, y, out = k.argument("x", int32, (8, 64)), k.argument("y", int32, (64,)), k.argument("out", int32, (9, 64))
+        for i in k.loop(64, name="once"):
+            out[8, i] = y[i] * 3
+        for j in k.loop(8, name="around"):
+            for i in k.loop(64, name="often"):
+                out[j, i] = x[j, i] * 5
+
+    def overlapping() -> set[str]:
+        loops = [s for s in compile_kernel(kernel, "two").sections if isinstance(s, PipelinedLoop)]
+        return {loop.section.loop.name for loop in loops if loop.section.loop is not None}
+
+    room = len(compile_kernel(kernel, "two").code)
+    assert overlapping() == {"once", "often"}
+    monkeypatch.setattr(compile_module, "PROGRAM_MEMORY_BYTES", room - 16)
+    assert overlapping() == {"often"}
+    monkeypatch.setattr(compile_module, "PROGRAM_MEMORY_BYTES", 16)
+    assert overlapping() == set()
+
+
+def test_sections_know_how_often_they_are_entered() -> None:
+    def kernel(k: Kernel) -> None:
+        out = k.argument("out", int32, (6, 5, 4))
+        for i in k.loop(6, name="i"):
+            for j in k.loop(5, name="j"):
+                for n in k.loop(4, name="n"):
+                    out[i, j, n] = 1
+        for n in k.loop(4, name="last"):
+            out[0, 0, n] = 2
+
+    calls = {s.section.loop.name: s.section.calls for s in compile_kernel(kernel, "n").sections if s.section.loop}
+    assert calls == {"n": 30, "last": 1}
 
 
 # --- what cannot be compiled says why --------------------------------------------------------------------------------

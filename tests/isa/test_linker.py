@@ -8,7 +8,18 @@ import pytest
 
 from xattn.errors import FileFormatError, InputError
 from xattn.isa.assembly import assemble, assemble_program
-from xattn.isa.elf import UNDEFINED, ElfImage, Relocation, Section, Symbol, load_elf, read_elf
+from xattn.isa.elf import (
+    SHF_ALLOC,
+    SHF_WRITE,
+    SHT_NOBITS,
+    UNDEFINED,
+    ElfImage,
+    Relocation,
+    Section,
+    Symbol,
+    load_elf,
+    read_elf,
+)
 from xattn.isa.elf_writer import write_elf, write_object
 from xattn.isa.linker import link
 from xattn.isa.relocations import patched_bytes
@@ -161,3 +172,23 @@ def blanked(unlinked: ElfImage, code: bytes) -> bytes:
             size = patched_bytes(relocation.type)
             data[relocation.offset : relocation.offset + size] = bytes(size)
     return bytes(data)
+
+
+def test_data_sections_go_to_their_places() -> None:
+    """A section that is given a place lies there; the others follow one another as ever."""
+    zeros = Section(".bss.scratch", 0, b"", type=SHT_NOBITS, flags=SHF_ALLOC | SHF_WRITE, alignment=32, size=64)
+    table = Section(".rodata.table", 0, b"table---", flags=SHF_ALLOC, alignment=32)
+    image = ElfImage(True, 0, (zeros, table), (), ())
+    linked = link([image], places={".rodata.table": 0x7C000})
+    assert {section.name: section.address for section in linked.sections} == {
+        ".bss.scratch": 0x70400,
+        ".rodata.table": 0x7C000,
+    }
+    for places, message in (
+        ({".rodata.table": 0x70400}, "overlaps .bss.scratch"),
+        ({".rodata.table": 0x70410, ".bss.scratch": 0x70800}, "is not at a multiple of 32"),
+        ({".rodata.table": 0x80000}, "behind the end of data memory"),
+        ({".rodata.table": 0x6FFE0}, "overlaps what lies before data memory"),
+    ):
+        with pytest.raises(InputError, match=message):
+            link([image], places=places)

@@ -184,6 +184,57 @@ def test_a_lock_function_sees_the_transactions_and_can_make_the_core_wait() -> N
     assert seen == [(True, 3, -1), (False, 5, 1)] and result.lock_stalls == 22
 
 
+WITH_LOCKS = """
+    mova r1, #1
+    mova lc, #5
+    movxm ls, #first
+    movxm le, #last
+    nop*64
+    .align 16
+    first:
+    acq #49, r0
+    mul r4, r1, r1
+    mul r1, r4, r2
+    rel #48, r3; nopa; nopb; nops; nopm; nopv
+    .align 16
+    last:
+    add r5, r5, #1; nopa; nopb; nops; nopm; nopv
+"""
+
+
+def test_a_core_pauses_at_its_locks_and_goes_on_as_if_it_had_not() -> None:
+    registers = {**ZEROS, "r0": -1, "r2": 3, "r3": 1}
+    waits = [7, 0, 0, 0, 100, 0, 1, 2, 3, 4]
+    by_function, given = list(waits), []
+
+    def lock(acquire: bool, number: int, value: int) -> int:
+        given.append((acquire, number, value))
+        return by_function.pop(0)
+
+    one, whole = run(WITH_LOCKS, registers, lock=lock)
+    other, _ = core_for(WITH_LOCKS, registers)
+    execution = other.steps()
+    requests = [next(execution), *(execution.send(waited) for waited in waits[:-1])]
+    with pytest.raises(StopIteration) as end:
+        execution.send(waits[-1])
+    result = end.value.value
+    assert [(r.acquire, r.number, r.value) for r in requests] == given and len(requests) == 10
+    assert result == whole and other.counts == one.counts
+    assert all(one.registers[f"r{k}"] == other.registers[f"r{k}"] for k in range(8)) and one.registers["r5"] == 5
+    assert (
+        requests[1].cycle - requests[0].cycle == 3 + 1 + waits[0]
+    )  # three bundles on, and each operation costs a cycle besides its waiting
+
+
+def test_waiting_does_not_count_towards_the_cycles_that_a_run_may_take() -> None:
+    core, _ = core_for("acq #49, r0", {"r0": -1})
+    execution = core.steps(max_cycles=100)
+    next(execution)
+    with pytest.raises(StopIteration) as end:
+        execution.send(1000)
+    assert end.value.value.stopped and end.value.value.cycles > 1000
+
+
 def test_events_are_recorded_with_their_cycle() -> None:
     core, _ = run("nop*2\nevent #1\nevent #3")
     assert core.events == [(3, 1), (4, 3)]

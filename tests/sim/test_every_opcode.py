@@ -30,7 +30,7 @@ def straight(name: str) -> bool:
 NAMES = sorted(name for name in implemented() if straight(name) and not name.startswith("NOP"))
 
 
-def an_instruction(opcode: Opcode, pick: random.Random) -> Instruction:
+def an_instruction(opcode: Opcode, pick: random.Random, held: frozenset[str] = frozenset(STORAGE)) -> Instruction:
     named: dict[str, Register | int] = {}
     for operand in opcode.operands:
         kind = operand.type
@@ -39,7 +39,6 @@ def an_instruction(opcode: Opcode, pick: random.Random) -> Instruction:
         if isinstance(kind, Immediate):
             named[operand.name] = pick.randint(kind.minimum // kind.scale, kind.maximum // kind.scale) * kind.scale
         else:
-            held = set(STORAGE)
             named[operand.name] = pick.choice([r for r in kind.registers if {p.name for p in r.storage} <= held])
     if opcode.memory is not None and isinstance(opcode.memory.bytes, int) and "imm" in opcode.position:
         scale = opcode.memory.bytes

@@ -9,11 +9,12 @@ import pytest
 import whisper_files as files
 
 from xattn import whisper
+from xattn.cache import cache_folder
 from xattn.errors import InputError
 from xattn.whisper import cache as cache_module
 from xattn.whisper import capture as capture_module
 from xattn.whisper.audio import Audio, load_audio
-from xattn.whisper.cache import ActivationCache, cache_folder
+from xattn.whisper.cache import ActivationCache
 from xattn.whisper.capture import capture_qkv
 from xattn.whisper.clips import jfk_path
 from xattn.whisper.encoder import encode

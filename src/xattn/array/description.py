@@ -41,14 +41,26 @@ from xattn.errors import FileFormatError
 
 def describe_file(data: bytes) -> dict[str, Value]:
     """The description of a CDO, PDI, xclbin or instruction stream, told apart by their first bytes."""
-    if is_xclbin(data):
+    kind = file_kind(data)
+    if kind == "xclbin":
         return describe_xclbin(read_xclbin(data))
-    if is_pdi(data):
+    if kind == "PDI":
         return describe_pdi(read_pdi(data))
-    if data[WORD : 2 * WORD] == b"CDO\0":
+    if kind == "CDO":
         return describe_cdo(read_cdo(data))
+    return describe_instructions(read_instructions(data))
+
+
+def file_kind(data: bytes) -> str:
+    """xclbin, PDI, CDO or instruction stream, by the first bytes; FileFormatError for anything else."""
+    if is_xclbin(data):
+        return "xclbin"
+    if is_pdi(data):
+        return "PDI"
+    if data[WORD : 2 * WORD] == b"CDO\0":
+        return "CDO"
     if is_instruction_stream(data) or re.match(rb"[0-9A-Fa-f]{8}\s", data):
-        return describe_instructions(read_instructions(data))
+        return "instruction stream"
     start = data[:8].hex(" ") or "an empty file"
     raise FileFormatError(f"found {start} at the start, expected an xclbin, a PDI, a CDO or an NPU instruction stream")
 
@@ -146,7 +158,7 @@ def describe_xclbin(xclbin: Xclbin) -> dict[str, Value]:
         "version": ".".join(map(str, xclbin.version)),
         "timestamp": xclbin.timestamp,
         "platform": xclbin.platform.decode("latin-1"),
-        "sections": [_describe_section(section) for section in xclbin.sections],
+        "sections": [describe_section(section) for section in xclbin.sections],
         "unexplained_bytes": sum(len(content) for _, content in xclbin.rest),
     }
 
@@ -200,7 +212,8 @@ def _describe_sync(sync: Sync) -> dict[str, Value]:
     return {"tile": [sync.column, sync.row], "channel": channel, "columns": sync.columns, "rows": sync.rows}
 
 
-def _describe_section(section: Section) -> dict[str, Value]:
+def describe_section(section: Section) -> dict[str, Value]:
+    """Kind, size and contents of one section of an xclbin; contents that cannot be read say why."""
     out: dict[str, Value] = {"kind": section.kind_name, "bytes": len(section.data)}
     if section.name:
         out["name"] = section.name.decode("latin-1")

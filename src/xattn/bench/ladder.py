@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xattn import __version__
 from xattn.bench.activations import Activations, Tile, another_first, require_tile
 from xattn.bench.blocks import tile_for
+from xattn.bench.provenance import provenance
 from xattn.bench.record import (
     CYCLES_ARE,
     PEAK_MACS_PER_CYCLE,
@@ -49,28 +49,30 @@ def measure_ladder(
     clock_hz: float = DEFAULT_CLOCK_HZ,
     device: Device | None = None,
     progress: Progress | None = None,
+    runs: int = len(RUNS),
+    compared: bool = True,
 ) -> BenchRecord:
-    """Measure the kernels called `names` (all that take the shape by default) on one tile.
+    """Measure the kernels called `names` (all that take the shape by default) on one tile, in the first `runs` of RUNS.
 
-    Where the baseline is not among them it runs once, unlisted, for the speed-up of those that attend. InputError for
-    an unknown kernel, a shape that a kernel cannot take or tokens that the head does not have, all before anything
-    runs. A kernel that is wrong or fails is reported in its record.
+    Where the baseline is not among them it runs once, unlisted, for the speed-up of those that attend, unless
+    `compared` is false. InputError for an unknown kernel, a shape that a kernel cannot take or tokens that the head
+    does not have, all before anything runs. A kernel that is wrong or fails is reported in its record.
     """
     device = Simulator() if device is None else device
     chosen = chosen_kernels(names, tokens, width)
-    specs = [kernel_spec(BASELINE), *chosen] if _needs_baseline(chosen) else chosen
+    specs = [kernel_spec(BASELINE), *chosen] if compared and _needs_baseline(chosen) else chosen
     require_tile(activations, first, tokens, width)
     places = first, another_first(activations, first, tokens)
     tiles = {s.name: [tile_for(s, activations, at, tokens, width, shift) for at in places] for s in specs}
-    run = _Runs(device, tiles, progress, len(RUNS) * len(chosen) + len(specs) - len(chosen))
-    records = {spec.name: _measure(spec, run, len(RUNS) if spec in chosen else 1) for spec in specs}
+    run = _Runs(device, tiles, progress, runs * len(chosen) + len(specs) - len(chosen))
+    records = {spec.name: _measure(spec, run, runs if spec in chosen else 1) for spec in specs}
     baseline = records.get(BASELINE)
     base = baseline.cycles if baseline is not None and baseline.passed else None
     recorded = recorded_for(tokens, width)
     for record in records.values():
         _add_rates(record, base, clock_hz, recorded[0].cycles if recorded else None)
     return BenchRecord(
-        xattn=__version__,
+        provenance=provenance(),
         device=device.name,
         cycles_are=CYCLES_ARE,
         input=_input_record(activations, first, tokens, width, shift),
@@ -88,6 +90,7 @@ def measure_ladder(
             for r in recorded
         ],
         amdahl=_amdahl(records.get("vectorized"), run.cycles_at.get(BASELINE), tokens, width),
+        notes=list(run.notes),
     )
 
 
@@ -121,6 +124,7 @@ class _Runs:
         self.device, self._tiles = device, tiles
         self.progress, self.total, self.done = progress, total, 0
         self.cycles_at: dict[str, Mapping[int, int] | None] = {}
+        self.notes: dict[str, None] = {}
 
     def tiles(self, spec: KernelSpec) -> list[Tile]:
         """What each of RUNS runs on: the kernel's tile, the tile again, and another tile."""
@@ -165,6 +169,7 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
         stalls=None,
         program_bytes=len(program.code),
         runs=runs,
+        engines=[],
         faults=[],
         warnings=[],
     )
@@ -174,6 +179,8 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     except KernelFaultError as fault:
         record.faults.append(str(fault))
         return record
+    record.engines = [result.engine for result in results if result.engine is not None]
+    run.notes.update(dict.fromkeys(result.note for result in results if result.note))
     outputs = [result.output for result in results]
     differences = [
         difference

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from xattn.bench.provenance import Provenance
+from xattn.bench.statistics import Timing
+
 CYCLES_ARE = "simulated: one AIE2 core, from call to return, without DMA and launch"
 PEAK_MACS_PER_CYCLE = 256  # int8 × int8 on one AIE2 core: AMD AM020
 
@@ -57,6 +60,8 @@ class KernelRecord(msgspec.Struct, kw_only=True):
     stalls: int | None
     program_bytes: int
     runs: int
+    engines: list[str]
+    """What did each run, on a device that has several: "interpreter" (all findings) or "translator" (native code)."""
     faults: list[str]
     """Why the kernel is not exact, or failed."""
     warnings: list[str]
@@ -91,11 +96,10 @@ class AmdahlRecord(msgspec.Struct, kw_only=True):
     reached: float
 
 
-class BenchRecord(msgspec.Struct, kw_only=True):
-    """A whole benchmark."""
+class BenchRecord(msgspec.Struct, kw_only=True, tag_field="kind", tag="ladder"):
+    """Kernels on one tile."""
 
-    xattn: str
-    """Version of xattn."""
+    provenance: Provenance
     device: str
     cycles_are: str
     input: InputRecord
@@ -103,6 +107,8 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     kernels: list[KernelRecord]
     recorded: list[RecordedRecord]
     amdahl: AmdahlRecord | None
+    notes: list[str]
+    """What was slower than it could have been, and why."""
 
     @property
     def passed(self) -> bool:
@@ -110,6 +116,82 @@ class BenchRecord(msgspec.Struct, kw_only=True):
         return all(kernel.passed for kernel in self.kernels)
 
 
-def as_json(record: BenchRecord) -> bytes:
+class MeasuredRow(msgspec.Struct, kw_only=True):
+    """One implementation on this host's processors, with one number of threads."""
+
+    name: str
+    library: str
+    """What it is made with, and the version."""
+    precision: str
+    """Of the products, such as fp32, bf16 or int8."""
+    threads: int
+    timing: Timing | None
+    """Null where it failed."""
+    cosine: float | None
+    """Of its output and float64 attention on the same tensors."""
+    rel_l2: float | None
+    fault: str | None
+
+
+class MeasuredRecord(msgspec.Struct, kw_only=True, tag_field="kind", tag="measured"):
+    """Wall-clock times on this host. Nothing in here is simulated, and nothing ran on an NPU."""
+
+    provenance: Provenance
+    what: str
+    """"peers" (attention of whole heads) or "host" (the integer models of kernels, one tile)."""
+    description: str
+    """Whence the tensors are."""
+    heads: int
+    tokens: int
+    width: int
+    rows: list[MeasuredRow]
+    missing: list[str]
+    """Implementations that are not installed, one line each with how to install them."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that is installed ran."""
+        return all(row.fault is None for row in self.rows)
+
+
+class AccuracyRow(msgspec.Struct, kw_only=True):
+    """One integer arithmetic against float attention, over many tiles or whole heads."""
+
+    name: str
+    summary: str
+    cosine: float
+    """Mean over the cases."""
+    rel_l2: float
+    """Mean over the cases."""
+    worst_rel_l2: float
+
+
+class AccuracyRecord(msgspec.Struct, kw_only=True, tag_field="kind", tag="accuracy"):
+    """Accuracy of integer models: arithmetic, no program runs."""
+
+    provenance: Provenance
+    description: str
+    tokens: int
+    width: int
+    cases: int
+    """Tiles that each model attended to."""
+    rows: list[AccuracyRow]
+
+    @property
+    def passed(self) -> bool:
+        """Models have no target here; the figures speak."""
+        return True
+
+
+def kind_of(result: Result) -> str:
+    """What users call a kind of result: ladder, accuracy, peers or host."""
+    return result.what if isinstance(result, MeasuredRecord) else str(result.__struct_config__.tag)
+
+
+Result = BenchRecord | MeasuredRecord | AccuracyRecord
+"""Everything that is stored and compared."""
+
+
+def as_json(record: Result) -> bytes:
     """The record as indented JSON with a newline at its end."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

@@ -10,6 +10,11 @@ from xattn.bench.record import BenchRecord, InputRecord, KernelRecord, RecordedR
 
 MIN_WIDTH = 104  # a figure is never cut off; a narrow terminal wraps the line
 _NONE = "–"
+_EXACT_IN = {
+    1: "in one run on this tile",
+    2: "in two runs on this tile",
+    3: "in two runs on this tile and one on another",
+}
 _ABOUT_BLOCKS = (
     "64 more keys of the head for 64 queries; Q, K and V int8 with scales of channels; exact is the whole state (sums, "
     "running sums, references), accurate what division makes of it, over all keys so far; that division, once a "
@@ -49,7 +54,8 @@ def footer_lines(record: BenchRecord) -> list[str]:
     """What the columns and the recorded row mean, and what Amdahl's law leaves."""
     lines = [""]
     if any(kernel.exact for kernel in record.kernels):
-        lines.append("exact: every element equals the integer model's, in two runs on this tile and one on another")
+        where = _EXACT_IN[min(kernel.runs for kernel in record.kernels)]
+        lines.append(f"exact: every element equals the integer model's, {where}")
     lines.append("cosine, rel. L2: dequantized output against float attention on the original floats")
     blocks = [kernel for kernel in record.kernels if kernel.computes == "block"]
     lines += [f"{kernel.name}: {kernel.summary}" for kernel in blocks]
@@ -65,6 +71,7 @@ def footer_lines(record: BenchRecord) -> list[str]:
             f"Amdahl: Q·Kᵀ is {amdahl.scores_fraction:.1%} of baseline's cycles, so alone it cannot give more than "
             f"{amdahl.limit:.2f}× (the seed claims 2–3×); {amdahl.kernel} reaches {amdahl.reached:.2f}×"
         )
+    lines += [f"note: {note}" for note in record.notes]
     return lines
 
 

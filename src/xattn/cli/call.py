@@ -15,6 +15,7 @@ import typer
 
 from xattn.cli.files import integer, read_bytes
 from xattn.errors import InputError
+from xattn.isa.elf import STACK_SYMBOL
 
 if TYPE_CHECKING:
     from xattn.isa.elf import ElfImage
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from xattn.sim.engine import Trace
     from xattn.sim.findings import Kind, Severity
 
-STACK_SYMBOL = "_sp_start_value_DM_stack"  # where the linker scripts of mlir-aie put the start of the stack
+
+class EngineChoice(str, Enum):
+    """What runs the program."""
+
+    auto = "auto"
+    interpreter = "interpreter"
+    translator = "translator"
 
 
 class Locks(str, Enum):
@@ -48,6 +55,13 @@ StackOption = Annotated[
 ]
 LocksOption = Annotated[
     Locks, typer.Option(help="Locks are granted at once, or held by somebody who never lets go (an error).")
+]
+EngineOption = Annotated[
+    EngineChoice,
+    typer.Option(
+        help="interpreter looks for every kind of finding; translator (needs llvmlite) is far faster and "
+        "looks for few; auto is the translator where it can be used."
+    ),
 ]
 MaxCyclesOption = Annotated[int, typer.Option(min=1, help="Give up after so many cycles.")]
 
@@ -189,7 +203,7 @@ def _hold(acquire: bool, number: int, value: int) -> int:
     raise InputError(f"the program {verb} lock {number} ({value:+d}) and nobody else runs; --locks grant hands it over")
 
 
-def run_job(core: Core, image: ElfImage, job: Job, max_cycles: int) -> Result:
+def run_job(core: Core, image: ElfImage, job: Job, max_cycles: int, engine: str = "interpreter") -> Result:
     """Call the job's function, or run from the entry point. SimulationError when the program cannot go on."""
     from xattn.sim.core import Pointer
 
@@ -197,9 +211,9 @@ def run_job(core: Core, image: ElfImage, job: Job, max_cycles: int) -> Result:
     for name, value in job.registers:
         core.registers[name] = value
     if job.address is None:
-        return core.run(image.entry, max_cycles=max_cycles)
+        return core.run(image.entry, max_cycles=max_cycles, engine=engine)
     args = [*map(Pointer, job.pointers), *job.integers]
-    return core.call(job.address, args, sp=job.sp, max_cycles=max_cycles)
+    return core.call(job.address, args, sp=job.sp, max_cycles=max_cycles, engine=engine)
 
 
 def spinner(text: str) -> Any:

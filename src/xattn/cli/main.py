@@ -16,6 +16,9 @@ from xattn.errors import XattnError
 # Name: (module that has a typer.Typer called `app`, one line for the list of commands).
 COMMANDS = {
     "bench": ("xattn.cli.bench", "Measure the ladder of attention kernels on real activations."),
+    "compare": ("xattn.cli.compare", "Compare two results; exit code 1 when one is worse."),
+    "history": ("xattn.cli.history", "Show a kernel's cycles over time."),
+    "sweep": ("xattn.cli.sweep", "Measure many points in many processes."),
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),
@@ -23,11 +26,15 @@ COMMANDS = {
     "report": ("xattn.cli.report", "Write a benchmark as one HTML page, with every kernel's pipeline."),
     "explain": ("xattn.cli.explain", "Say why a kernel or an ELF function takes its cycles, and what to do next."),
     "prove": ("xattn.cli.prove", "Prove that a kernel's loops cannot be faster, or improve them."),
+    "build": ("xattn.cli.build", "Build a kernel into files for the NPU: PDI, xclbin, instruction stream, ELF."),
+    "inspect": ("xattn.cli.inspect", "Explain an xclbin, PDI, instruction stream or ELF file, of any tool."),
+    "diff": ("xattn.cli.diff", "Say what two such files say differently."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
     "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),
     "realtime": ("xattn.cli.realtime", "How fast a Whisper model would be, and what bounds it, line by line."),
     "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
+    "simulate": ("xattn.cli.simulate", "Run an xclbin with its instruction stream on the simulated array."),
 }
 
 

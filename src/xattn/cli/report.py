@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.bench import _activations as activations_of
+from xattn.cli.activations import Wanted, activations_of
 from xattn.cli.files import clock_of, read_bytes, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import FileFormatError, InputError
@@ -118,7 +118,7 @@ def _measured(
     clock_hz = clock_of(clock)
     names = tuple(kernel or ())
     chosen_kernels(names, tokens, width)
-    activations = activations_of(None, None, None, None, synthetic, None, steps)
+    activations = activations_of(Wanted(synthetic=synthetic), steps)
     return measure_ladder(activations, names, tokens=tokens, width=width, clock_hz=clock_hz, progress=steps)
 
 

@@ -12,6 +12,8 @@ import typer
 from xattn.cli.call import (
     ArgOption,
     CallOption,
+    EngineChoice,
+    EngineOption,
     Job,
     LoadOption,
     Locks,
@@ -60,6 +62,7 @@ def run(
         list[str] | None,
         typer.Option(help="KIND=error, warning or ignore: how severe a kind of finding is, such as stack; repeatable."),
     ] = None,
+    engine: EngineOption = EngineChoice.interpreter,
     max_cycles: MaxCyclesOption = 100_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -83,12 +86,12 @@ def run(
     result = None
     try:
         with spinner(f"simulating {job.name} …"):
-            result = run_job(core, image, job, max_cycles)
+            result = run_job(core, image, job, max_cycles, engine.value)
     except SimulationError as error:
         problem = str(error)
     if result is not None:
         _write_dumps(core, job)
-    report = _report(file, image, core, job, result, problem)
+    report = _report(file, image, core, job, result, problem) | _engine_report(core, engine, result)
     typer.echo(json.dumps(report, indent=1) if as_json else _as_text(report), nl=as_json)
     if problem is not None:
         typer.secho(f"xattn: {problem}", fg=typer.colors.RED, err=True)
@@ -142,6 +145,19 @@ def _report(
     return report
 
 
+def _engine_report(core: Core, wanted: EngineChoice, result: Result | None) -> dict[str, Any]:
+    """Which engine did the run, what that one does not look for, and why it is not the one that was asked for."""
+    from xattn.sim.core import LEFT_OUT, chosen_engine
+
+    used = result.engine if result is not None else "interpreter"
+    left_out = sorted(kind.value for kind in LEFT_OUT) if used == "translator" else []
+    note = None
+    if used == "interpreter" and wanted is not EngineChoice.interpreter:
+        asked = chosen_engine(wanted.value) == "translator"
+        note = core.translator.why_not if asked else "llvmlite is not installed (pip install 'xattn[jit]')"
+    return {"engine": used, "engine_note": note, "not_looked_for": left_out}
+
+
 def _by_place(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Findings of one kind at one bundle together (a loop can read many undefined bytes there), in order of time."""
     places: dict[tuple[Kind, int], list[Finding]] = {}
@@ -188,8 +204,11 @@ def _as_text(report: dict[str, Any]) -> str:
     for dump in report["dumps"]:
         target = f"written to {dump['file']}" if dump["file"] else dump["hex"]
         lines.append(f"{dump['address']:#x}, {dump['size']} bytes: {target}")
+    if report["engine_note"]:
+        lines.append(f"run by the interpreter: {report['engine_note']}")
     findings = report["findings"]
-    lines.append(f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" + (":" if findings else ""))
+    unseen = " (not looked for by the translator: see --json)" if report["not_looked_for"] else ""
+    lines.append(f"{len(findings)} finding{'' if len(findings) == 1 else 's'}{unseen}" + (":" if findings else ""))
     for finding in findings[:SHOWN]:
         times = f", {finding['count']:,} times" if finding["count"] > 1 else ""
         lines.append(f"  {finding['severity']}: {finding['kind']} at {finding['pc']:#06x} ({finding['where']}){times}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from xattn.compiler.ir import (
+    Address,
     Affine,
     Array,
     Block,
@@ -182,13 +183,14 @@ class _Addresses:
         operation.choices = tuple(Choice(c.opcode, {**c.operands, "ptr": base}) for c in operation.choices)
 
     def _base(self, array: Array, outermost: Loop | None) -> VirtualRegister:
-        """A pointer to the start of an array, set before the outermost loop."""
+        """A pointer to the start of an array, set on entry; where arguments are many, before the outermost loop."""
         if array.base is not None:
             return array.base
+        outermost = outermost if self.kept else None
         if (outermost, array) not in self.bases:
             pointer = self.bases[outermost, array] = VirtualRegister("p", array.name)
             before = self.entry if outermost is None else self._block_before(outermost)
-            before.operations.append(self._set_constant(pointer, _address(array)))
+            before.operations.append(self._set_address(pointer, array))
         return self.bases[outermost, array]
 
     # -- walking pointers -----------------------------------------------------------------------------------------
@@ -217,7 +219,7 @@ class _Addresses:
         """Set the pointer to its first address where the loop that moves it starts."""
         first = group.offsets[0]
         if group.array.base is None:
-            operations = [self._set_constant(pointer, _address(group.array) + first)]
+            operations = [self._set_address(pointer, group.array, first)]
         else:
             operations = [self._move(pointer, self.kept.get(group.array.base, group.array.base))]
             if first:
@@ -323,6 +325,10 @@ class _Addresses:
     def _set_constant(self, register: VirtualRegister, value: int) -> Operation:
         return self._made(constant_choices(register, value))
 
+    def _set_address(self, pointer: VirtualRegister, array: Array, offset: int = 0) -> Operation:
+        operands: dict[str, Reference] = {"mMvSclDstCg": pointer, "i": Address.of(array, offset)}
+        return self._made((Choice(instruction_table().opcodes["MOVXM_lng_cg"], operands),))
+
     def _move(self, target: VirtualRegister, source: VirtualRegister) -> Operation:
         operands: dict[str, Reference] = {"mMvSclDst": target, "mMvSclSrc": source}
         return self._made((Choice(instruction_table().opcodes["MOV_mv_scl"], operands),))
@@ -343,11 +349,6 @@ def _readdress(operation: Operation, mode: str, **address: Reference) -> None:
         operands = {name: value for name, value in choice.operands.items() if name not in ("ptr", "dj", "imm", "mod")}
         choices.append(Choice(opcode, {**operands, **address}))
     operation.choices = tuple(choices)
-
-
-def _address(array: Array) -> int:
-    assert array.address is not None, f"{array.name} has not been placed"
-    return array.address
 
 
 def _find(region: Region, wanted: Loop) -> tuple[Region, int]:

@@ -79,6 +79,21 @@ class Label:
     name: str
 
 
+class Address(int):
+    """An immediate that is an address in an array of the kernel's own: another one where a linker moves the array."""
+
+    array: Array
+    offset: int
+
+    @classmethod
+    def of(cls, array: Array, offset: int = 0) -> Address:
+        """The address of byte `offset` of an array that has been placed."""
+        assert array.address is not None, f"{array.name} has not been placed"
+        address = cls(array.address + offset)
+        address.array, address.offset = array, offset
+        return address
+
+
 Reference = VirtualRegister | Part | LowHalf | Register | Label | int
 Location = tuple[VirtualRegister | Register, int]  # storage leaf of a register
 

@@ -36,6 +36,10 @@ class RunResult:
     """Cycles by the program address of the bundle that took them."""
     findings: tuple[str, ...] = ()
     """What the device found wrong with the program and could live with, one line each."""
+    engine: str | None = None
+    """What did the run, on a device that has several: "interpreter" (which looks for everything) or "translator"."""
+    note: str = ""
+    """Why the run was slower than asked for, in one line."""
 
 
 class LoadedKernel(Protocol):

@@ -20,33 +20,48 @@ from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
 from xattn.kernels.registry import KernelSpec, Matrix, compiled
 from xattn.numerics.sound import SoundState
-from xattn.sim.core import Core, Counts, Pointer
+from xattn.sim.core import Core, Counts, Pointer, chosen_engine
 from xattn.sim.engine import Trace
 from xattn.sim.findings import Kind, Severity, SimulationError
 
 STACK_BYTES = 1024
 PROGRAM_BASE = 0
+NOT_INSTALLED = "every run was interpreted: with llvmlite (pip install 'xattn[jit]') the simulator is far faster"
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A simulated AIE2 core for each kernel that is loaded. `trace` is called before every bundle that it runs."""
+    """A simulated AIE2 core for each kernel that is loaded. `trace` is called before every bundle that it runs.
+
+    `engine`: "interpreter" looks for every finding in every run; "translator" runs native code made from the kernel's
+    bytes, some hundred times faster, and looks for few (see `xattn.sim.core.LEFT_OUT`); "auto" interprets the first run
+    of each loaded kernel and translates the others, where llvmlite is installed.
+    """
 
     name: str = "simulator"
     trace: Trace | None = None
+    engine: str = "auto"
 
     def load(self, spec: KernelSpec, tokens: int, width: int) -> SimulatedKernel:
         """Compile the kernel and put it into a fresh core; InputError names the shapes that it takes."""
-        return SimulatedKernel(spec, compiled(spec.name, tokens, width), tokens, width, self.trace)
+        return SimulatedKernel(spec, compiled(spec.name, tokens, width), tokens, width, self.trace, self.engine)
 
 
 class SimulatedKernel:
     """A kernel in the program memory of a core of its own. Runs follow one another on that core."""
 
     def __init__(
-        self, spec: KernelSpec, program: CompiledKernel, tokens: int, width: int, trace: Trace | None = None
+        self,
+        spec: KernelSpec,
+        program: CompiledKernel,
+        tokens: int,
+        width: int,
+        trace: Trace | None = None,
+        engine: str = "auto",
     ) -> None:
         self.spec, self.program, self.tokens, self.width = spec, program, tokens, width
+        self._wanted, self._usable = engine, chosen_engine(engine)
+        self._runs = 0
         stack = (DATA_MEMORY_BASE, DATA_MEMORY_BASE + STACK_BYTES)
         self._core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack, trace=trace)
         self._core.load(program.code, PROGRAM_BASE)
@@ -71,16 +86,36 @@ class SimulatedKernel:
             self._core.write_memory(self.program.addresses[name], array.tobytes())
         so_far = self._core.counts
         try:
-            result = self._core.call(PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE)
+            result = self._core.call(
+                PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE, engine=self._engine()
+            )
         except SimulationError as error:
             raise KernelFaultError(str(error)) from error
+        self._runs += 1
         return RunResult(
             output=self._output(),
             cycles=result.cycles,
             stalls=result.bank_stalls + result.lock_stalls,
             cycles_at=_difference(so_far, self._core.counts),
             findings=tuple(str(finding) for finding in result.findings),
+            engine=result.engine,
+            note=self._note(result.engine),
         )
+
+    def _engine(self) -> str:
+        """The engine of the next run."""
+        if self._core.is_traced or (self._wanted == "auto" and self._runs == 0):
+            return "interpreter"
+        return self._usable
+
+    def _note(self, used: str) -> str:
+        """Why a run was interpreted that should not have been."""
+        if used == "translator" or self._core.is_traced or self._wanted == "interpreter":
+            return ""
+        if self._usable == "interpreter":
+            return NOT_INSTALLED
+        left = self._core.translator.why_not
+        return f"{self.spec.name} was interpreted, which is slow: {left}" if left else ""
 
     def _arguments(self, scalars: Mapping[str, int]) -> list[int]:
         """Pointers to the arrays and the scalars, in the order of the kernel's declaration."""

@@ -20,6 +20,8 @@ EM_AIE = 264
 EF_AIE_AIE2 = 2
 ARCHITECTURES = {1: "AIE1", 2: "AIE2", 3: "AIE2P", 4: "AIE2PS"}
 
+STACK_SYMBOL = "_sp_start_value_DM_stack"  # where the linker scripts of mlir-aie put the start of the stack
+
 ABSOLUTE = "*absolute*"
 UNDEFINED = "*undefined*"
 

@@ -44,18 +44,20 @@ def link(
     code_base: int = 0,
     data_base: int = DATA_MEMORY_BASE + 1024,
     symbols: Mapping[str, int] | None = None,
+    places: Mapping[str, int] | None = None,
     entry: str | None = None,
 ) -> ElfImage:
     """One executable of several relocatable objects.
 
     `code_base` and `data_base` are where code and data start (the default leaves 1 KB of stack before the data).
-    `symbols` gives addresses to names that no object defines. `entry` names the function to start with, by default the
-    first code. InputError for undefined or doubly defined symbols, and for code or data that do not fit.
+    `places` gives data sections, by name, addresses of their own; they may not overlap. `symbols` gives addresses to
+    names that no object defines. `entry` names the function to start with, by default the first code. InputError for
+    undefined or doubly defined symbols, and for code or data that do not fit.
     """
     for image in objects:
         if not image.is_object:
             raise InputError("an executable cannot be linked again: expected relocatable objects")
-    placed = _place(objects, code_base, data_base)
+    placed = _place(objects, code_base, data_base, places or {})
     known = _globals(objects, placed) | dict(symbols or {})
     missing = {s.name for image in objects for s in image.symbols if s.section == UNDEFINED} - known.keys()
     if missing:
@@ -72,13 +74,16 @@ def link(
     return ElfImage(False, start, sections, tuple(_segment(section) for section in sections), named)
 
 
-def _place(objects: Sequence[ElfImage], code_base: int, data_base: int) -> list[_Placed]:
+def _place(objects: Sequence[ElfImage], code_base: int, data_base: int, places: Mapping[str, int]) -> list[_Placed]:
     placed = []
     ends = {True: code_base, False: data_base}
     limits = {True: PROGRAM_MEMORY_BYTES, False: DATA_MEMORY_BASE + DATA_MEMORY_BYTES}
     for number, image in enumerate(objects):
         for section in image.sections:
             if section.flags & SHF_ALLOC and section.bytes_in_memory:
+                if section.name in places and not section.is_code:
+                    placed.append(_Placed(number, image, section, places[section.name]))
+                    continue
                 step = max(section.alignment, FETCH_BYTES if section.is_code else 1)
                 address = -(-ends[section.is_code] // step) * step
                 ends[section.is_code] = address + section.bytes_in_memory
@@ -86,7 +91,23 @@ def _place(objects: Sequence[ElfImage], code_base: int, data_base: int) -> list[
     for is_code, what in ((True, "code"), (False, "data")):
         if ends[is_code] > limits[is_code]:
             raise InputError(f"{what} would end at {ends[is_code]:#x}, {what} memory ends at {limits[is_code]:#x}")
+    if places:
+        _check_places([item for item in placed if not item.section.is_code])
     return placed
+
+
+def _check_places(placed: Sequence[_Placed]) -> None:
+    last = ""
+    end = DATA_MEMORY_BASE
+    for item in sorted(placed, key=lambda item: item.address):
+        if item.address < end or item.address % max(1, item.section.alignment):
+            raise InputError(
+                f"section {item.section.name} at {item.address:#x} overlaps {last or 'what lies before data memory'}, "
+                f"or is not at a multiple of {item.section.alignment}"
+            )
+        last, end = item.section.name, item.address + item.section.bytes_in_memory
+    if end > DATA_MEMORY_BASE + DATA_MEMORY_BYTES:
+        raise InputError(f"section {last} would end at {end:#x}, behind the end of data memory")
 
 
 def _home(placed: Sequence[_Placed], number: int) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from xattn.isa.semantics.lanes import Value
 from xattn.isa.semantics.meaning import Effects, meaning_of, part_of
 from xattn.isa.table import instruction_table
 from xattn.isa.timing import itinerary_of
-from xattn.sim.state import BYPASS_OF, is_scalar
+from xattn.sim.state import BYPASS_OF, is_scalar, mask_of
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ class Accesses:
         return [access for access in self.all.values() if access.key[0] == "w"]
 
     @property
+    def early_reads(self) -> list[tuple[int, Access]]:
+        """What is read in cycle 1, each with its mask of registers."""
+        return [(mask_of(access.register), access) for access in self.reads if access.cycle == 1]
+
+    @property
     def shape(self) -> Shape:
         """What the instruction's code depends on."""
         spots = tuple((key, _spot(access)) for key, access in self.all.items())
@@ -105,6 +110,38 @@ def _spot(access: Access) -> Spot:
         kind = "compound"
     bypassed = access.bypass is not None and BYPASS_OF.get(register.file) == access.bypass
     return Spot(kind, register.bits, access.cycle, bypassed, register.file in BYPASS_OF)
+
+
+def issue_order(operations: Sequence[Accesses]) -> tuple[list[int], bool]:
+    """An order in which each operation reads before another writes at once, and loads come before stores.
+
+    False when there is none (two operations exchange registers): then results have to wait for the end of the cycle.
+    """
+    loads = [bool(operation.effects.loads) for operation in operations]
+    stores = [operation.effects.store is not None for operation in operations]
+    reads = [union(mask for mask, _ in operation.early_reads) for operation in operations]
+    writes = [union(mask_of(a.register) for a in operation.writes if a.cycle == 1) for operation in operations]
+    waiting = sorted(range(len(operations)), key=lambda k: stores[k] and not loads[k])
+    first_choice, order = list(waiting), []
+    while waiting:
+        for k in waiting:
+            others = [other for other in waiting if other != k]
+            stores_early = stores[k] and any(loads[other] for other in others)
+            if not stores_early and not any(reads[other] & writes[k] for other in others):
+                break
+        else:
+            return first_choice, False
+        waiting.remove(k)
+        order.append(k)
+    return order, True
+
+
+def union(masks: Iterable[int]) -> int:
+    """All bits that are in any of the masks."""
+    bits = 0
+    for mask in masks:
+        bits |= mask
+    return bits
 
 
 def roots(effects: Effects) -> list[Value]:

@@ -4,10 +4,6 @@ Each distinct shape of an instruction (opcode, kinds of its registers, cycles, b
 binding the factory to the registers of one instruction in one core gives the function that the engine calls when the
 bundle issues. The function does at once what reads in cycle 1; what reads later is left with the core as a call for
 that cycle, and results that land later as writes for theirs.
-
-Memory needs one remark. A plain load or store touches memory in cycle 5 and nothing in the core can tell when, except
-through the order of accesses. So the simulator's memory runs four cycles ahead: plain accesses happen at issue, an
-access of cycle c happens c - 5 cycles after issue, and the order of all accesses is that of the machine.
 """
 
 from __future__ import annotations
@@ -18,14 +14,13 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from xattn.isa.semantics.lanes import Value
-from xattn.isa.semantics.meaning import Effects, Place, Store, Write, meaning_of
-from xattn.isa.table import instruction_table
+from xattn.isa.semantics.meaning import Store, Write
 from xattn.sim import runtime
-from xattn.sim.accesses import Access, Accesses, Shape, Spot, leaves, roots
+from xattn.sim.accesses import Access, Accesses, Shape, Spot
 from xattn.sim.expressions import Expressions, dtype, held_as, is_exact, largest, shares_storage
+from xattn.sim.stages import PLAIN_MEMORY_CYCLE, Landing, Stages, leaf_key
 from xattn.sim.state import mask_of, storage_index
 
-PLAIN_MEMORY_CYCLE = 5
 Run = Callable[[int], "int | None"]
 
 
@@ -82,55 +77,35 @@ def factory(shape: Shape, direct: bool) -> Factory:
 
 
 class _Writer:
-    """Writes the source of one shape: one nested function for each cycle in which the operation reads something."""
+    """Writes the source of one shape: one nested function for each of its stages."""
 
     def __init__(self, shape: Shape, direct: bool):
         self.direct = direct
-        self.opcode = instruction_table().opcode(shape.opcode)
-        self.effects: Effects = meaning_of(self.opcode)
-        self.spots = dict(shape.spots)
+        self.stages = Stages(shape)
+        self.opcode, self.effects, self.spots = self.stages.opcode, self.stages.effects, self.stages.spots
         self.memory_cycles = shape.memory_cycles
         self.parameters: dict[tuple[Any, ...], str] = {}
         self.constants: dict[str, Any] = dict(runtime.NAMES)
-        self._cycles: dict[Value, int] = {}
 
     def factory(self) -> Factory:
         """The compiled factory."""
-        roots_ = roots(self.effects)
-        cycles = {max(1, self.cycle(value)) for value in [*roots_, *leaves(roots_)]}
-        stages = sorted(cycles | {1})
         lines: list[str] = []
         known: dict[Value, str] = {}
-        for stage, following in zip(stages, [*stages[1:], None], strict=True):
-            carried = dict(known)
-            code, known = self._stage(stage, following, carried)
+        for stage in self.stages.all:
+            code, known = self._stage(stage, dict(known))
             lines[:0] = code
         names = ", ".join(self.parameters.values())
         source = f"def make({names}):\n" + "".join(f"    {line}\n" for line in lines) + "    return at1\n"
         exec(compile(source, f"<{self.opcode.name}>", "exec"), self.constants)
         return Factory(self.constants["make"], tuple(self.parameters), source)
 
-    def cycle(self, value: Value) -> int:
-        """The cycle in which everything that a value depends on has been read (0: known beforehand)."""
-        if value not in self._cycles:
-            if value.op == "operand":
-                cycle = self.spots[_leaf_key(value)].cycle
-            elif value.op == "register":
-                cycle = 0 if value.data == "return address" else self.spots[_leaf_key(value)].cycle
-            else:
-                cycle = max([int(value.op == "load"), *map(self.cycle, value.args)])
-            self._cycles[value] = cycle
-        return self._cycles[value]
-
-    def _stage(
-        self, stage: int, following: int | None, carried: dict[Value, str]
-    ) -> tuple[list[str], dict[Value, str]]:
+    def _stage(self, stage: int, carried: dict[Value, str]) -> tuple[list[str], dict[Value, str]]:
         """The function of one cycle, and the names of the values that it hands to the next."""
         writer = Expressions(self._leaf, self._site, self.constants)
         writer.known = dict(carried)
-        here = [write for write in self.effects.writes if max(1, self.cycle(write.value)) == stage]
-        later = self._needed_later(stage) if following else []
-        writer.count_uses([value for value in roots(self.effects) if max(1, self.cycle(value)) == stage] + later)
+        following = self.stages.following(stage)
+        later = self.stages.needed_later(stage) if following else []
+        writer.count_uses([value for value in self.stages.roots if self.stages.stage_of(value) == stage] + later)
         first = stage == 1
         if not first:
             writer.lines += self._undefined_check(stage)
@@ -144,29 +119,10 @@ class _Writer:
             actions.append(f"{later_list}[now + {following - stage}].append((at{following}, ({values})))")
         control = self._control(writer) if first else []
         returned = self._branch(writer) if first else []
-        actions += control + self._writes(stage, here, writer) + returned
+        actions += control + self._writes(self.stages.landings(stage), writer) + returned
         unpack = [f"{''.join(f'{name}, ' for name in carried.values())}= args"] if carried else []
         body = [*unpack, *writer.lines, *actions] or ["pass"]
         return [f"def at{stage}(now{'' if first else ', args'}):", *(f"    {line}" for line in body)], kept
-
-    def _needed_later(self, stage: int) -> list[Value]:
-        """Values complete by `stage` that what happens in later cycles is made from directly."""
-        found: dict[Value, None] = {}
-        waiting = [value for value in roots(self.effects) if self.cycle(value) > stage]
-        if self._part_word_ends_after(stage):
-            assert self.effects.store
-            found[self.effects.store.address] = None
-        seen: set[Value] = set()
-        while waiting:
-            value = waiting.pop()
-            if value in seen:
-                continue
-            seen.add(value)
-            if self.cycle(value) > stage:
-                waiting.extend(value.args)
-            elif self.cycle(value) > 0:
-                found[value] = None
-        return list(found)
 
     def _kept(self, writer: Expressions, value: Value) -> str:
         if not shares_storage(value):
@@ -196,7 +152,7 @@ class _Writer:
             return self._parameter(("return address",))
         if leaf.data == "tile_cntr":
             return f"{self._core('counter')}()"
-        key = _leaf_key(leaf)
+        key = leaf_key(leaf)
         spot = self.spots[key]
         if spot.kind in ("scalar", "pair"):
             places = [
@@ -234,27 +190,21 @@ class _Writer:
             address = writer.source(load.address)
             writer.lines.append(f"loaded{number} = {function}({address}, now, {self._site()})")
 
-    def _part_word_ends_after(self, stage: int) -> bool:
-        store = self.effects.store
-        return store is not None and store.part_word and max(1, self.cycle(store.value)) > stage
-
     def _store_begins(self, writer: Expressions) -> list[str]:
-        store = self.effects.store
-        if store is None or not store.part_word:
+        distance = self.stages.part_word_distance
+        if distance is None:
             return []
-        assert self.memory_cycles[0] == PLAIN_MEMORY_CYCLE
-        address = writer.named(store.address)
-        distance = self.memory_cycles[1] - self.memory_cycles[0]
-        function = self._core("part_word_begin")
-        writer.lines.append(f"{function}({address}, now, now + {distance})")
+        assert self.effects.store
+        address = writer.named(self.effects.store.address)
+        writer.lines.append(f"{self._core('part_word_begin')}({address}, now, now + {distance})")
         return []
 
     def _store_ends(self, stage: int, writer: Expressions) -> list[str]:
-        store = self.effects.store
-        if store is None or max(1, self.cycle(store.value)) != stage:
+        found = self.stages.store_in(stage)
+        if found is None:
             return []
+        store, distance = found
         address, value = writer.source(store.address), self._stored(store, writer)
-        distance = self.memory_cycles[-1] - PLAIN_MEMORY_CYCLE - (stage - 1)
         if store.part_word:
             function = self._core("part_word_end")
             return [f"{function}({address}, {store.bytes}, {value}, now + {distance + 1}, {self._site()})"]
@@ -292,14 +242,11 @@ class _Writer:
 
     # results
 
-    def _writes(self, stage: int, writes: list[Write], writer: Expressions) -> list[str]:
+    def _writes(self, landings: list[Landing], writer: Expressions) -> list[str]:
         lines: list[str] = []
         now: list[tuple[str, str]] = []
-        for write in writes:
-            key = _key(write.place)
-            spot = self.spots[key]
-            offset = spot.cycle - (stage - 1)
-            assert offset >= 1, f"{self.opcode}: {key} lands before its value is known"
+        for landing in landings:
+            write, key, spot, offset = landing.write, landing.key, landing.spot, landing.offset
             if spot.kind in ("scalar", "pair"):
                 self._write_scalar(write, key, spot, offset, writer, lines, now)
             else:
@@ -376,11 +323,3 @@ class _Writer:
         elif held_as(value) == "raw" and value.bits < spot.bits:
             source, copied = f"padded({source}, {(spot.bits - value.bits) // 8})", ""
         return source + copied, "u1"
-
-
-def _leaf_key(leaf: Value) -> Any:
-    return ("r", *leaf.data) if leaf.op == "operand" else ("r", leaf.data)
-
-
-def _key(place: Place) -> Any:
-    return ("w", place.register) if place.register else ("w", place.operand, place.path)

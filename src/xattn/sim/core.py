@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
-from xattn.sim.engine import Engine, Trace
+from xattn.sim.engine import Engine, LockRequest, Trace
 from xattn.sim.findings import LENIENT, STRICT, Finding, Findings, Kind, Severity
 from xattn.sim.memory import OWN_MEMORY, Memory, Region
 from xattn.sim.program import Program
 from xattn.sim.state import Registers
+
+if TYPE_CHECKING:
+    from xattn.sim.translate.translator import Translator
 
 RETURN_ADDRESS = 0xFFFF0  # behind all program memory: where a called function returns to
 
@@ -42,6 +47,8 @@ class Result:
     lock_stalls: int
     value: int
     stopped: bool
+    engine: str = "interpreter"
+    """Which engine did the run: "interpreter", or "translator" (see `LEFT_OUT` for what that one does not check)."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -59,13 +66,24 @@ def _no_locks(acquire: bool, number: int, value: int) -> int:
     )
 
 
+ENGINES = ("auto", "interpreter", "translator")
+# What translated code has to get right to give the same numbers; everything else it does not look for.
+LEFT_OUT = frozenset(Kind) - {Kind.MISALIGNED, Kind.OUT_OF_REGION, Kind.UNDEFINED_RESULT}
+"""Kinds of findings that runs of the translator do not look for."""
+
+
 class Core:
-    """A core with its own 64 KB of data memory (or `memory_regions`) and 16 KB of program memory.
+    """A core with its own 64 KB of data memory (or `memory_regions`, or `memory`) and 16 KB of program memory.
 
     `strict`: every finding is an error. `severity` sets single kinds. `stack`: (first, behind the last) address of the
     stack. `track_undefined`: follow which registers and bytes hold a value. `lock(acquire, number,
     value)` returns the cycles that a lock operation waits; `grant` always grants; without it a lock operation is an
     error. `trace(cycle, address, bundle)` is called before every bundle.
+
+    `engine`: "interpreter" looks for all findings; "translator" runs native code made from the program (extra `jit`),
+    with the same registers, memory, cycles and counts, but does not look for the findings in `LEFT_OUT`, and after it
+    all registers and memory count as written; "auto" is the translator where llvmlite is installed. What cannot be
+    translated (traced runs, locks that wait, accesses outside of memory …) the interpreter does.
 
         core = Core()
         core.load(code)
@@ -78,28 +96,34 @@ class Core:
         self,
         memory_regions: Sequence[Region] = (OWN_MEMORY,),
         *,
+        memory: Memory | None = None,
         strict: bool = False,
         severity: Mapping[Kind | str, Severity | str] | None = None,
         stack: tuple[int, int] | None = None,
         track_undefined: bool = True,
         lock: Callable[[bool, int, int], int] | None = None,
         trace: Trace | None = None,
+        engine: str = "interpreter",
     ):
         chosen = {Kind(kind): Severity(level) for kind, level in (severity or {}).items()}
         self._findings = Findings({**(STRICT if strict else LENIENT), **chosen})
         self.registers = Registers()
-        self.memory = Memory(memory_regions)
+        self.memory = Memory(memory_regions) if memory is None else memory
         self.program = Program()
         self._engine = Engine(
             self.registers, self.memory, self.program, self._findings, lock or _no_locks, track_undefined
         )
         self._engine.stack = stack
         self._engine.trace = trace
+        self._translator: Translator | None = None
+        self.engine = chosen_engine(engine)
 
     def load(self, code: bytes, base: int = 0) -> None:
         """Put code into program memory. InputError when it does not fit."""
         self.program.load(code, base)
         self._engine.entries.clear()
+        if self._translator is not None:
+            self._translator.forget()
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Put bytes into data memory. InputError outside of the regions."""
@@ -110,11 +134,18 @@ class Core:
         return self.memory.read(address, size)
 
     def call(
-        self, address: int, args: Sequence[int] = (), *, sp: int | None = None, max_cycles: int = 100_000_000
+        self,
+        address: int,
+        args: Sequence[int] = (),
+        *,
+        sp: int | None = None,
+        max_cycles: int = 100_000_000,
+        engine: str | None = None,
     ) -> Result:
         """Call the function at `address` by the C convention and run until it returns (or DONE).
 
         `args`: `Pointer`s go to p0 … p5, other integers to r0 … r7. `sp`: where the stack starts (it grows upwards).
+        `engine`: another engine for this run.
         SimulationError when a finding is an error, when execution leaves the code, or after `max_cycles`.
         """
         pointers = [int(arg) for arg in args if isinstance(arg, Pointer)]
@@ -129,18 +160,66 @@ class Core:
         if sp is not None:
             self.registers["SP"] = sp
         self.registers["lr"] = RETURN_ADDRESS
-        return self.run(address, max_cycles=max_cycles)
+        return self.run(address, max_cycles=max_cycles, engine=engine)
 
-    def run(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Result:
+    def run(self, address: int = 0, *, max_cycles: int = 100_000_000, engine: str | None = None) -> Result:
         """Run from `address`, with the registers as they are, until DONE or until it returns to `RETURN_ADDRESS`."""
+        before = self._spent()
+        wanted = self.engine if engine is None else chosen_engine(engine)
+        translated = wanted == "translator" and self.translator.run(address, RETURN_ADDRESS, max_cycles)
+        if not translated:
+            self._engine.run(address, RETURN_ADDRESS, max_cycles)
+        return self._result(before, "translator" if translated else "interpreter")
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether something is called before every bundle."""
+        return self._engine.trace is not None
+
+    @property
+    def translator(self) -> Translator:
+        """What runs programs as native code; its `why_not` says why the last run was left to the interpreter.
+
+        InputError where llvmlite is not installed.
+        """
+        if self._translator is None:
+            from xattn.sim.translate.translator import Translator
+
+            self._translator = Translator(self._engine, (grant,))
+        return self._translator
+
+    def steps(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Generator[LockRequest, int, Result]:
+        """`run` for a core among others: yields every lock operation and goes on when sent the cycles that it waited.
+
+        Cycles that it waits do not count towards `max_cycles`. Always by the interpreter.
+        """
+        before = self._spent()
+        yield from self._engine.steps(address, RETURN_ADDRESS, max_cycles)
+        return self._result(before, "interpreter")
+
+    @property
+    def stack(self) -> tuple[int, int] | None:
+        """(first, behind the last) address of the stack; None: not watched."""
+        return self._engine.stack
+
+    @stack.setter
+    def stack(self, bounds: tuple[int, int] | None) -> None:
+        self._engine.stack = bounds
+
+    @property
+    def cycle(self) -> int:
+        """Cycles spent since the core was made, waiting included."""
+        return self._engine.cycle
+
+    def _spent(self) -> tuple[int, int, int, int]:
         engine = self._engine
-        before = (engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls)
-        engine.run(address, RETURN_ADDRESS, max_cycles)
-        after = (engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls)
-        cycles, bundles, banks, locks = (b - a for a, b in zip(before, after, strict=True))
+        return engine.cycle, engine.now, engine.bank_stalls, engine.lock_stalls
+
+    def _result(self, before: tuple[int, int, int, int], engine: str) -> Result:
+        cycles, bundles, banks, locks = (b - a for a, b in zip(before, self._spent(), strict=True))
         value = self.registers["r0"]
         assert isinstance(value, int)
-        return Result(cycles, bundles, banks, locks, value, engine.stopped, self.findings)
+        return Result(cycles, bundles, banks, locks, value, self._engine.stopped, engine, self.findings)
 
     @property
     def findings(self) -> list[Finding]:
@@ -150,11 +229,12 @@ class Core:
     @property
     def counts(self) -> dict[int, Counts]:
         """For every bundle that was issued, by address: how often, and cycles lost."""
-        return {
-            e.address: Counts(e.count, e.stalls)
-            for e in sorted(self._engine.entries.values(), key=lambda e: e.address)
-            if e.count
-        }
+        counts = {e.address: (e.count, e.stalls) for e in self._engine.entries.values()}
+        if self._translator is not None:
+            for address, (executed, stalled) in self._translator.counts.items():
+                before = counts.get(address, (0, 0))
+                counts[address] = (before[0] + executed, before[1] + stalled)
+        return {address: Counts(*counts[address]) for address in sorted(counts) if counts[address][0]}
 
     @property
     def events(self) -> list[tuple[int, int]]:
@@ -164,3 +244,12 @@ class Core:
     def bundle(self, address: int) -> Bundle:
         """The bundle at an address of program memory."""
         return self.program.bundle(address)
+
+
+def chosen_engine(name: str) -> str:
+    """ "interpreter" or "translator"; "auto" is the translator where llvmlite is installed. InputError for others."""
+    if name not in ENGINES:
+        raise InputError(f"no engine is called {name!r}; there are {', '.join(ENGINES)}")
+    if name == "auto":
+        return "translator" if find_spec("llvmlite") is not None else "interpreter"
+    return name

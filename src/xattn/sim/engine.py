@@ -7,7 +7,8 @@ undefined), `later` has calls for what reads after cycle 1, `banks` the memory a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from operator import length_hint
 from typing import Any
 
@@ -27,6 +28,17 @@ from xattn.sim.state import Registers, names_of, storage_index
 DEPTH = 16  # cycles that the lists look ahead; the longest latency is 9
 Trace = Callable[[int, int, Bundle], None]
 Lock = Callable[[bool, int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class LockRequest:
+    """What a core wants of a lock, in which cycle of its own; `number` is the core's name of the lock."""
+
+    cycle: int
+    acquire: bool
+    number: int
+    value: int
+    site: Site
 
 
 class Engine:
@@ -60,6 +72,7 @@ class Engine:
         self.entry: Entry | None = None
         self.bank_stalls = self.lock_stalls = 0
         self.stopped = False
+        self._request: LockRequest | None = None
         self._ticks: Any = iter(())
         self._limit = self._busy = self._delay = self._target = 0
         self._setup_end: int | None = None
@@ -99,12 +112,7 @@ class Engine:
 
     def _lock(self, acquire: bool, number: int, value: int, site: Site) -> None:
         signed = value - (1 << 32) if value >> 31 else value
-        try:
-            waited = self.lock(acquire, number, signed)
-        except InputError as error:
-            raise SimulationError(f"{error} (at {site.entry.address:#x})") from None
-        self.lock_stalls += 1 + waited
-        site.entry.stalls += 1 + waited
+        self._request = LockRequest(self.cycle, acquire, number, signed, site)
 
     def _stop(self) -> None:
         self.stopped = True
@@ -148,6 +156,20 @@ class Engine:
 
         SimulationError where the program cannot go on; registers and memory then hold what they held in that cycle.
         """
+        execution = self.steps(address, stop_at, limit)
+        try:
+            request = next(execution)
+            while True:
+                try:
+                    waited = self.lock(request.acquire, request.number, request.value)
+                except InputError as error:
+                    execution.throw(SimulationError(f"{error} (at {request.site.entry.address:#x})"))
+                request = execution.send(waited)
+        except StopIteration:
+            return
+
+    def steps(self, address: int, stop_at: int, limit: int) -> Generator[LockRequest, int, None]:
+        """`run` that pauses at every lock operation, behind its bundle, and takes the cycles that it waits there."""
         self.stopped = False
         if not self.track_undefined:
             self.registers.undefined = 0
@@ -157,6 +179,12 @@ class Engine:
         try:
             while entry is not None and not self.stopped and self.cycle < end:
                 entry = self._run_some(entry, stop_at, end - self.cycle)
+                if self._request is not None:
+                    request, self._request = self._request, None
+                    waited = yield request
+                    self.lock_stalls += 1 + waited
+                    request.site.entry.stalls += 1 + waited
+                    end += waited
             self.drain()
         except BaseException as error:
             self._abandon()
@@ -168,6 +196,14 @@ class Engine:
             raise SimulationError(
                 f"still running after {limit} cycles, at {entry.address:#x}: an endless loop, or allow more cycles"
             )
+
+    def account(self, bundles: int, bank_stalls: int, lock_stalls: int, stopped: bool) -> None:
+        """Take over the time of a run that was done elsewhere."""
+        self._limit = self.now + bundles
+        self._ticks = iter(())
+        self.bank_stalls += bank_stalls
+        self.lock_stalls += lock_stalls
+        self.stopped = stopped
 
     def fetch(self, address: int, stop_at: int) -> Entry | None:
         """The bundle at an address, ready to run; None at the address where the run ends."""
@@ -186,7 +222,7 @@ class Engine:
         scalars, ring, later, banks = self.scalars, self.ring, self.later, self.banks
         loop_start, loop_end, loop_count = (storage_index()[name] for name in ("LS", "LE", "LC"))
         watch_ports, track, in_flight, trace = self.watch_ports, self.track_undefined, self.in_flight, self.trace
-        busy, delay = self._busy, self._delay
+        busy, delay, paused = self._busy, self._delay, False
         start = self.now
         self._limit = start + budget
         self._ticks = iter(range(start, self._limit))
@@ -217,6 +253,7 @@ class Engine:
                 delay = self._special(entry, now, delay)
                 if self.stopped:
                     break
+                paused = self._request is not None
             else:
                 for operation in entry.ops:
                     operation(now)
@@ -243,7 +280,7 @@ class Engine:
                     if following is None:
                         following = entry.next = self.fetch(entry.address + entry.bundle.size, stop_at)
             self.entry = entry = following  # type: ignore[assignment]
-            if following is None:
+            if following is None or paused:
                 break
         self._limit = self.now
         self._ticks = iter(())
@@ -268,6 +305,7 @@ class Engine:
         """Forget everything that is on its way."""
         self._limit, self._ticks = self.now, iter(())
         self._busy = 0
+        self._request = None
         self.port.forget()
         for slots in (self.ring, self.later, self.banks):
             for slot in slots:

@@ -11,9 +11,10 @@ from xattn.isa.semantics.lanes import Value
 from xattn.isa.semantics.meaning import Effects
 from xattn.isa.table import ports
 from xattn.isa.timing import DELAY_SLOTS, port_cycles, timing_of
-from xattn.sim.accesses import Access, Accesses, leaves, roots
+from xattn.sim.accesses import Access, Accesses, issue_order, leaves, roots, union
 from xattn.sim.compile import Run, factory
 from xattn.sim.findings import Kind
+from xattn.sim.stages import leaf_key, place_key
 from xattn.sim.state import mask_of
 
 if TYPE_CHECKING:
@@ -29,18 +30,8 @@ class Site:
         self.engine, self.entry, self.instruction = engine, entry, instruction
         self.accesses = Accesses(instruction)
         self.effects: Effects = self.accesses.effects
-        self.early_reads = [(mask_of(a.register), a) for a in self.accesses.reads if a.cycle == 1]
+        self.early_reads = self.accesses.early_reads
         self.carried = _carried(self.accesses)
-
-    @property
-    def is_load(self) -> bool:
-        """Whether the operation loads."""
-        return bool(self.effects.loads)
-
-    @property
-    def is_store(self) -> bool:
-        """Whether the operation stores."""
-        return self.effects.store is not None
 
     def bind(self, direct: bool) -> Run:
         """The function that does the operation."""
@@ -90,12 +81,9 @@ def _carried(accesses: Accesses) -> dict[Any, list[Access | None]]:
     """Leaves whose bits the operation only carries on, unchanged, and where to (None: to memory)."""
     effects = accesses.effects
     carried: dict[Any, list[Access | None]] = {}
-    ends: list[tuple[Value, Access | None]] = []
-    for write in effects.writes:
-        place = write.place
-        key = ("w", place.register) if place.register else ("w", place.operand, place.path)
-        if not write.sticky:
-            ends.append((write.value, accesses.all[key]))
+    ends: list[tuple[Value, Access | None]] = [
+        (write.value, accesses.all[place_key(write.place)]) for write in effects.writes if not write.sticky
+    ]
     if effects.store and not effects.store.part_word:
         ends.append((effects.store.value, None))
     simple = {id(value) for value, _ in ends}
@@ -111,13 +99,6 @@ def _carried(accesses: Accesses) -> dict[Any, list[Access | None]]:
     for leaf in used:
         carried.pop(leaf_key(leaf), None)
     return carried
-
-
-def leaf_key(leaf: Value) -> Any:
-    """The name of a leaf among an instruction's accesses."""
-    if leaf.op == "operand":
-        return ("r", *leaf.data)
-    return ("r", leaf.data) if leaf.op == "register" else (leaf.op, leaf.data)
 
 
 class Entry:
@@ -154,16 +135,16 @@ class Entry:
         self.next: Entry | None = None
         self.count = self.stalls = 0
         self.sites = [Site(engine, self, instruction) for instruction in bundle.operations]
-        order, direct = _order(self.sites)
-        self.ops = tuple(site.bind(direct) for site in order)
-        self.reads = _union(mask for site in self.sites for mask, _ in site.early_reads)
+        order, direct = issue_order([site.accesses for site in self.sites])
+        self.ops = tuple(self.sites[k].bind(direct) for k in order)
+        self.reads = union(mask for site in self.sites for mask, _ in site.early_reads)
         writes = [access for site in self.sites for access in site.accesses.writes]
         self.write_list = [(mask_of(access.register), access) for access in writes]
         self.late_writes = [(mask, access) for mask, access in self.write_list if access.cycle > 1]
         self.read_list = [(mask_of(access.register), access) for site in self.sites for access in site.accesses.reads]
-        self.all_reads = _union(mask for mask, _ in self.read_list)
-        self.all_writes = _union(mask for mask, _ in self.write_list)
-        self.writes = _union(mask for mask, access in self.write_list if access.cycle == 1)
+        self.all_reads = union(mask for mask, _ in self.read_list)
+        self.all_writes = union(mask for mask, _ in self.write_list)
+        self.writes = union(mask for mask, access in self.write_list if access.cycle == 1)
         self.keeps = ~self.writes
         self.branches = any(site.effects.branch for site in self.sites)
         self.part_word = any(site.effects.store and site.effects.store.part_word for site in self.sites)
@@ -173,38 +154,6 @@ class Entry:
         stops = any(site.effects.done or site.effects.lock for site in self.sites)
         self.special = self.branches or self.writes_loop or self.writes_stack or stops
         self.probes, self.holds, self.fixed_conflict = _ports(bundle)
-
-
-def _union(masks: Any) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
-
-
-def _order(sites: list[Site]) -> tuple[list[Site], bool]:
-    """An order in which each operation reads before another writes at once, and loads come before stores.
-
-    False when there is none (two operations exchange registers): then results have to wait for the end of the cycle.
-    """
-    sites = sorted(sites, key=lambda site: site.is_store and not site.is_load)
-    reads = {id(site): _union(mask for mask, _ in site.early_reads) for site in sites}
-    writes = {
-        id(site): _union(mask_of(access.register) for access in site.accesses.writes if access.cycle == 1)
-        for site in sites
-    }
-    waiting, order = list(sites), []
-    while waiting:
-        for site in waiting:
-            others = [other for other in waiting if other is not site]
-            stores_early = site.is_store and any(other.is_load for other in others)
-            if not stores_early and not any(reads[id(other)] & writes[id(site)] for other in others):
-                break
-        else:
-            return sites, False
-        waiting.remove(site)
-        order.append(site)
-    return order, True
 
 
 @lru_cache(maxsize=1)

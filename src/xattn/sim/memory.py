@@ -6,7 +6,7 @@ it lies in a region and whether it holds a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,9 +73,12 @@ Complaint = Callable[[str, int, int], None]
 
 
 class Memory:
-    """The data memory that one core sees. Reads and writes from outside (`read`, `write`) are not checked for banks."""
+    """The data memory that one core sees. Reads and writes from outside (`read`, `write`) are not checked for banks.
 
-    def __init__(self, regions: Sequence[Region] = (OWN_MEMORY,)):
+    `shared`: the contents of windows of 64 KB that others see too, by number; which bytes hold a value is not shared.
+    """
+
+    def __init__(self, regions: Sequence[Region] = (OWN_MEMORY,), shared: Mapping[int, bytearray] | None = None):
         self.regions = tuple(regions)
         self.windows: list[bytearray | None] = [None] * (ADDRESS_SPACE // WINDOW)
         self.map = bytearray(ADDRESS_SPACE)
@@ -86,7 +89,7 @@ class Memory:
                 )
             self.map[region.base : region.end] = bytes([UNDEFINED]) * region.size
             for window in range(region.base // WINDOW, (region.end - 1) // WINDOW + 1):
-                self.windows[window] = self.windows[window] or bytearray(WINDOW)
+                self.windows[window] = self.windows[window] or (shared or {}).get(window) or bytearray(WINDOW)
         self.words = [None if window is None else memoryview(window).cast("I") for window in self.windows]
         self.arrays: list[NDArray[np.uint8] | None] = [
             None if window is None else np.frombuffer(window, np.uint8) for window in self.windows

@@ -31,6 +31,11 @@ class Program:
         self._pieces.clear()
         self._bundles.clear()
 
+    @property
+    def pieces(self) -> tuple[tuple[int, bytes], ...]:
+        """(address, code) of everything that was loaded, by address."""
+        return tuple(sorted(self._pieces))
+
     def holds(self, address: int) -> bool:
         """Whether there is code at an address."""
         return any(base <= address < base + len(piece) for base, piece in self._pieces)

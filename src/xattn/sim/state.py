@@ -56,7 +56,7 @@ def is_scalar(register: Register) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _place(register: Register) -> tuple[str, int] | None:
+def place_of(register: Register) -> tuple[str, int] | None:
     """(buffer, first byte) of a vector register whose bytes lie together; None for the others."""
     first = register.storage[0]
     number = int("".join(c for c in first.name if c.isdigit()))
@@ -105,9 +105,13 @@ class Registers:
     def undefined(self, mask: int) -> None:
         self.scalars[self.undefined_at] = mask
 
+    def buffer(self, name: str, bypassed: bool) -> NDArray[np.uint8]:
+        """All vector registers ("w"), accumulators ("am") or masks ("q") as bytes, or the copies for bypassed reads."""
+        return self._bypassed.get(name, self._buffers[name]) if bypassed else self._buffers[name]
+
     def view(self, register: Register, dtype: str = "u1", bypassed: bool = False) -> NDArray[np.generic]:
         """The bytes of a vector register as they lie, as lanes of `dtype`; writing to it writes the register's copy."""
-        place = _place(register)
+        place = place_of(register)
         assert place is not None, register
         buffer = (self._bypassed if bypassed else self._buffers)[place[0]]
         return buffer[place[1] : place[1] + register.bits // 8].view(dtype)
@@ -121,7 +125,7 @@ class Registers:
         register = _named(name)
         if is_scalar(register):
             return self.scalars[storage_index()[register.name]]
-        if _place(register) is not None and register.bits > 64:
+        if place_of(register) is not None and register.bits > 64:
             return self.view(register).astype(np.uint8)
         if register.bits == 64 and register.file == "qhalf":
             return int.from_bytes(self.view(register).tobytes(), "little")
@@ -147,7 +151,7 @@ class Registers:
         data = _bytes(value, register.bits)
         if len(data) != register.bits // 8:
             raise InputError(f"register {name} holds {register.bits // 8} bytes, not {len(data)}")
-        if _place(register) is not None:
+        if place_of(register) is not None:
             for copy in self.copies(register):
                 copy[:] = data
             return

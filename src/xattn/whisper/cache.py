@@ -1,39 +1,20 @@
-"""Captured activations on disk: each encoder pass is made once. A damaged or foreign entry counts as absent.
-
-The folder is $XATTN_CACHE, else the system's place for caches. It can be deleted at any time.
-"""
+"""Captured activations on disk: each encoder pass is made once. A damaged or foreign entry counts as absent."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from xattn.cache import cache_folder
 from xattn.files import write_whole
 from xattn.whisper.tensors import Float32
 
-CACHE_VARIABLE = "XATTN_CACHE"
 _LARGEST = 1 << 30  # bytes of activations that are kept; the oldest go first
 
 QKV = tuple[Float32, Float32, Float32]
-
-
-def cache_folder() -> Path:
-    """The user's folder for xattn's caches; it need not exist yet."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "xattn"
 
 
 class ActivationCache:

@@ -1,0 +1,82 @@
+"""What is built, and what the manifest of a build says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from xattn.errors import FileFormatError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build: a kernel for blocks of `tokens` × `width`, into a design, with its integers by name.
+
+    `dialect` is the time whose MLIR text is wanted (`xattn.array.mlir_design.Dialect`; "" is the newest), `symbol` the
+    name of the kernel's function ("" is the kernel's own).
+    """
+
+    kernel: str
+    design: str = "tile"
+    tokens: int = 64
+    width: int = 64
+    scalars: tuple[tuple[str, int], ...] = ()
+    dialect: str = ""
+    symbol: str = ""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A file of the build."""
+
+    name: str
+    what: str
+    bytes: int
+    sha256: str
+
+
+class BufferEntry(msgspec.Struct, frozen=True):
+    """A host buffer: its number as a kernel argument, and the blocks (int8, row-major) that it holds."""
+
+    argument: int
+    name: str
+    direction: str
+    bytes: int
+    blocks: int
+
+
+class CoreEntry(msgspec.Struct, frozen=True):
+    """A core that works, and the file with its program."""
+
+    column: int
+    row: int
+    program: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What was built of what. The same request gives the same manifest, byte for byte."""
+
+    xattn: str
+    kernel: str
+    summary: str
+    symbol: str
+    tokens: int
+    width: int
+    scalars: dict[str, int]
+    design: str
+    columns: int
+    buffers_deep: int
+    stack_bytes: int
+    cores: tuple[CoreEntry, ...]
+    buffers: tuple[BufferEntry, ...]
+    files: tuple[FileEntry, ...]
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """The manifest in a file; FileFormatError for anything else."""
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"no manifest of a build: {error}") from None

@@ -1,0 +1,87 @@
+"""Files that can be made again, in the user's folder for caches: $XATTN_CACHE, else the system's place for caches.
+
+The folder can be deleted at any time. A file is written under another name and then renamed, with a digest before its
+contents, so that a process that is killed or a disk that is full leaves nothing that a later run would believe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xattn.files import write_whole
+
+CACHE_VARIABLE = "XATTN_CACHE"
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def cache_folder() -> Path:
+    """The user's folder for xattn's caches; it need not exist yet."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "xattn"
+
+
+@dataclass(frozen=True)
+class FileCache:
+    """Bytes by key, one file each; the oldest files go when all together exceed `largest` bytes."""
+
+    folder: Path
+    suffix: str
+    largest: int
+
+    def path(self, key: str) -> Path:
+        """Where the entry of a key lies."""
+        return self.folder / f"{key}{self.suffix}"
+
+    def read(self, key: str) -> bytes | None:
+        """The entry; None where there is none, or it is damaged."""
+        try:
+            data = self.path(key).read_bytes()
+        except OSError:
+            return None
+        contents = data[_DIGEST_BYTES:]
+        return contents if hashlib.sha256(contents).digest() == data[:_DIGEST_BYTES] else None
+
+    def write(self, key: str, contents: bytes) -> None:
+        """Store an entry, whole or not at all, and drop the oldest where there is too much.
+
+        OSError if the folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path(key), hashlib.sha256(contents).digest() + contents)
+        self._prune(keep=self.path(key))
+
+    def kept(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """The entry, made where there is none; where it cannot be stored, it is made again the next time."""
+        found = self.read(key)
+        if found is None:
+            found = make()
+            with contextlib.suppress(OSError):
+                self.write(key, found)
+        return found
+
+    def _prune(self, keep: Path) -> None:
+        """Drop what is too much, and what a killed process left half-written."""
+        with contextlib.suppress(OSError):  # another process may prune at the same time
+            found = [path for path in self.folder.iterdir() if self.suffix in path.name]  # half-written ones too
+            entries = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in found)
+            total = sum(size for _, size, _ in entries)
+            for _, size, path in entries:
+                if total <= self.largest:
+                    break
+                if path != keep:
+                    path.unlink()
+                    total -= size

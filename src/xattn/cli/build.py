@@ -1,0 +1,95 @@
+"""`xattn build`: a kernel as files for the NPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xattn.cli.files import integer, tile_shape, write_bytes
+from xattn.cli.progress import progress_bar
+from xattn.errors import InputError
+
+if TYPE_CHECKING:
+    from xattn.build.manifest import Manifest
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def build(
+    kernel: Annotated[str, typer.Argument(metavar="KERNEL", help="A kernel by name.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write the files to; it is made if need be.")],
+    design: Annotated[
+        str, typer.Option(metavar="NAME", help="tile: one core; columns4: one in each column; array16: four in each.")
+    ] = "tile",
+    shape: Annotated[str, typer.Option(metavar="TxW", help="Tokens × channels of a block.")] = "64x64",
+    define: Annotated[
+        list[str] | None,
+        typer.Option("--define", "-D", metavar="NAME=VALUE", help="An integer argument of the kernel; repeatable."),
+    ] = None,
+    symbol: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the kernel's function in the object [default: the kernel's]")
+    ] = "",
+    dialect: Annotated[
+        str, typer.Option(metavar="TIME", help="MLIR as mlir-aie took it in 2025, 2026-04 or 2026-08 [default: newest]")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
+) -> None:
+    """Build a kernel: core programs, a relocatable object, PDI, xclbin, instruction stream, MLIR and a manifest.
+
+    Nothing but xattn is needed. The same input gives the same bytes, and what was built before is taken from the
+    cache. Not run on an NPU here: `xattn inspect` shows what the files say.
+    """
+    from xattn.build.cache import build as build_files
+    from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
+
+    tokens, width = tile_shape(shape)
+    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect, symbol)
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"cannot write to {out}: it is no folder")
+    with progress_bar(f"building {kernel} for {design}"):
+        files, cached = build_files(request)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror or error}") from None
+    for name, data in files.items():
+        write_bytes(str(folder / name), data)
+    if json:
+        typer.echo(files[MANIFEST].decode(), nl=False)
+    else:
+        typer.echo(_summary(read_manifest(files[MANIFEST]), cached), nl=False)
+
+
+def _scalars(texts: list[str]) -> tuple[tuple[str, int], ...]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--define {text}: expected NAME=VALUE")
+        found[name] = integer(value)
+    return tuple(sorted(found.items()))
+
+
+def _summary(manifest: Manifest, cached: bool) -> str:
+    """What was built, for people."""
+    cores, columns = len(manifest.cores), manifest.columns
+    scalars = "".join(f", {name} {value}" for name, value in manifest.scalars.items())
+    lines = [
+        f"{manifest.kernel}: {manifest.summary}; {manifest.tokens}×{manifest.width}{scalars}",
+        f"{manifest.design}: {_count(cores, 'core')} in {_count(columns, 'column')}, "
+        f"{_count(manifest.buffers_deep, 'buffer')} an argument{', from the cache' if cached else ''}",
+    ]
+    for buffer in manifest.buffers:
+        blocks = f"{buffer.blocks} × {buffer.bytes // buffer.blocks:,} bytes"
+        lines.append(f"host buffer {buffer.argument}  {buffer.name} ({buffer.direction}), {blocks}")
+    width = max(len(item.name) for item in manifest.files)
+    lines += [f"{item.name.ljust(width)}  {item.bytes:>9,} bytes  {item.what}" for item in manifest.files]
+    return "\n".join(lines) + "\n"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,237 @@
+"""`xattn simulate`: run an xclbin or PDI with its instruction stream on the simulated array."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xattn.cli.call import spinner
+from xattn.cli.files import clock_of, integer, read_bytes, write_bytes
+from xattn.errors import InputError
+
+if TYPE_CHECKING:
+    from xattn.array.cdo import Cdo
+    from xattn.sim.array.report import ArrayResult
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+WORD = 4
+
+
+def _show_costs(wanted: bool) -> None:
+    if not wanted:
+        return
+    from xattn.sim.array.timing import constants
+
+    rows = [(c.name, f"{c.value:,}", c.unit, c.source, c.error, c.what) for c in constants()]
+    typer.echo("\n".join(_table(("name", "value", "unit", "source", "error", "what"), rows, right=(1,))))
+    raise typer.Exit
+
+
+@app.command()
+def simulate(
+    file: Annotated[str, typer.Argument(help="xclbin or PDI: the configuration of the array.")],
+    insts: Annotated[str, typer.Option(metavar="FILE", help="Instruction stream of a run (insts.bin or insts.txt).")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="[N=]FILE: what host buffer N holds [default: 0, 1, … in order]; repeatable."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option("--output", help="[N=]FILE: write buffer N after the run [default: those behind the inputs]."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Fill buffers without a file with random bytes, not with zeros.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Run the stream so often; what is shown is the last run.")] = 1,
+    timeline: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a timeline for chrome://tracing or Perfetto (JSON).")
+    ] = None,
+    channels: Annotated[bool, typer.Option("--channels", help="Show every DMA channel.")] = False,
+    clock: Annotated[str, typer.Option(metavar="FREQUENCY", help="Clock for times: 1.8, 1.03GHz, 800MHz.")] = "1GHz",
+    strict: Annotated[bool, typer.Option("--strict", help="Every finding is an error, which ends the run.")] = False,
+    max_cycles: Annotated[int, typer.Option(min=1, help="Give up after so many cycles.")] = 1_000_000_000,
+    costs: Annotated[
+        bool,
+        typer.Option(
+            "--costs", callback=_show_costs, is_eager=True, help="Show what data movement costs, with sources."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Run an NPU's files on the simulated array: configuration, machine code and instruction stream as encoded.
+
+    A core's cycles are exact (see docs/array_simulator.md); those of DMA, streams and host memory rest on published
+    figures. Cycles count from the first instruction to the last one's end, without the launch by driver and firmware.
+
+    Exit code 0 when the run ended, 1 at an error or a deadlock, 2 for bad input.
+    """
+    from xattn.array.instructions import read_instructions
+    from xattn.sim.array.findings import ArrayError
+    from xattn.sim.array.machine import Array
+    from xattn.sim.array.timeline import chrome_trace
+
+    del costs
+    hertz = clock_of(clock)
+    stream = read_instructions(read_bytes(insts))
+    configuration = _configuration(file, read_bytes(file))
+    given, wanted = _numbered(inputs or [], 0), _numbered(outputs or [], len(inputs or []))
+    buffers = _buffers(stream, given, wanted, seed)
+    try:
+        with spinner(f"simulating {Path(file).name} …"):
+            array = Array(strict=strict)
+            array.load(configuration)
+            for _ in range(runs):
+                result = array.run(stream, buffers, max_cycles=max_cycles)
+    except ArrayError as error:
+        typer.secho(f"xattn: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+    for number, path in wanted.items():
+        write_bytes(path, result.buffers[number])
+    if timeline is not None:
+        write_bytes(timeline, json.dumps(chrome_trace(result)).encode())
+    if as_json:
+        typer.echo(json.dumps(_as_json(file, result, hertz), indent=1))
+    else:
+        typer.echo("\n".join(_as_text(result, hertz, channels)))
+
+
+def _configuration(name: str, data: bytes) -> Cdo:
+    from xattn.array.aie_partition import read_aie_partition
+    from xattn.array.pdi import read_pdi
+    from xattn.array.xclbin import SectionKind, is_xclbin, read_xclbin
+
+    if is_xclbin(data):
+        pdis = read_aie_partition(read_xclbin(data).section(SectionKind.AIE_PARTITION).data).pdis
+        if len(pdis) != 1:
+            raise InputError(f"{name} has {len(pdis)} PDIs; take one out and simulate that")
+        data = pdis[0].image
+    return read_pdi(data).cdo()
+
+
+def _numbered(texts: Sequence[str], first: int) -> dict[int, str]:
+    """Files by buffer number: 1=file, or in order."""
+    found: dict[int, str] = {}
+    for position, text in enumerate(texts, first):
+        head, equals, path = text.partition("=")
+        number, path = (integer(head), path) if equals and head.isdigit() else (position, text)
+        if number in found:
+            raise InputError(f"buffer {number} is named twice: {found[number]} and {path}")
+        found[number] = path
+    return found
+
+
+def _buffers(stream: Any, given: dict[int, str], wanted: dict[int, str], seed: int | None) -> list[bytes]:
+    """What the host's buffers hold before the run: files, zeros or random bytes, of the size that the stream uses."""
+    import numpy as np
+
+    from xattn.sim.array.buffers import buffer_bytes
+
+    used = buffer_bytes(stream)
+    for number, path in (*given.items(), *wanted.items()):
+        if number not in used:
+            raise InputError(f"{path}: the stream uses no buffer {number}; it uses {', '.join(map(str, sorted(used)))}")
+    random = None if seed is None else np.random.default_rng(seed)
+    found = []
+    for number in range(max(used, default=-1) + 1):
+        size = used.get(number, 0)
+        if number in given:
+            data = read_bytes(given[number])
+            if len(data) < size:
+                raise InputError(f"{given[number]} has {len(data)} bytes; the stream uses {size} of buffer {number}")
+            found.append(data + bytes(-len(data) % WORD))
+        else:
+            found.append(bytes(size) if random is None else random.bytes(size))
+    return found
+
+
+# --- saying what happened -------------------------------------------------------------------------------------------
+
+
+def _as_json(file: str, result: ArrayResult, hertz: float) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    names = ("cycles", "operations", "read", "written")
+    cores = [asdict(core) | {"findings": [str(finding) for finding in core.findings]} for core in result.cores]
+    return {
+        "file": file,
+        **{name: getattr(result, name) for name in names},
+        "clock_hz": hertz,
+        "milliseconds": 1e3 * result.cycles / hertz,
+        "exact": "cycles of cores between their lock operations",
+        "published_figures": "DMA, streams, locks between tiles, host memory, instruction stream",
+        "cores": cores,
+        "channels": [asdict(channel) for channel in result.channels],
+        "transfers": [asdict(transfer) for transfer in _from_start(result)],
+        "findings": [str(finding) for finding in result.findings],
+    }
+
+
+def _from_start(result: ArrayResult) -> list[Any]:
+    from dataclasses import replace
+
+    begin = result.begin
+    return [replace(t, pushed=t.pushed - begin, began=t.began - begin, ended=t.ended - begin) for t in result.transfers]
+
+
+def _as_text(result: ArrayResult, hertz: float, channels: bool) -> list[str]:
+    lines = [
+        f"{result.cycles:,} cycles (simulated): {1e3 * result.cycles / hertz:.3f} ms at {hertz / 1e9:g} GHz, "
+        "without the launch",
+        f"{result.operations} operations; {result.read:,} bytes read from host memory, {result.written:,} written",
+    ]
+    cores = [
+        (f"core ({c.column},{c.row})", f"{c.busy:,}", f"{c.busy / max(result.cycles, 1):.1%}", *_longest(c.waits))
+        for c in result.cores
+    ]
+    if cores:
+        lines += ["", *_table(("", "busy", "", "waits", "most for"), cores, right=(1, 2, 3))]
+    if channels:
+        rows = [
+            (f"{c.name} of ({c.column},{c.row})", f"{c.words:,}", f"{c.bds:,}", f"{c.busy:,}", *_longest(c.waits))
+            for c in result.channels
+        ]
+        lines += ["", *_table(("DMA channel", "words", "BDs", "busy", "waits", "most for"), rows, right=(1, 2, 3, 4))]
+    transfers = [
+        (
+            f"{t.channel} of column {t.column}",
+            ", ".join(map(str, t.buffers)),
+            *(f"{number:,}" for number in (WORD * t.words, t.pushed, t.began, t.ended)),
+        )
+        for t in _from_start(result)
+    ]
+    if transfers:
+        heads = ("host transfer", "buffer", "bytes", "pushed", "begun", "ended")
+        lines += ["", *_table(heads, transfers, right=(2, 3, 4, 5))]
+    return [*lines, "", *_findings(result)]
+
+
+def _longest(waits: dict[str, int]) -> tuple[str, str]:
+    """All cycles waited, and what most of them were for."""
+    if not waits:
+        return "0", ""
+    return f"{sum(waits.values()):,}", max(waits, key=lambda name: waits[name])
+
+
+def _findings(result: ArrayResult) -> list[str]:
+    texts = Counter(str(finding) for core in result.cores for finding in core.findings)
+    found = [str(finding) for finding in result.findings]
+    found += [f"{text}{f' ({count} cores)' if count > 1 else ''}" for text, count in texts.items()]
+    return ["no findings"] if not found else [f"{len(found)} findings:", *(f"  {text}" for text in found)]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
+    """Lines of aligned columns; those in `right` to the right."""
+    widths = [max(len(row[n]) for row in (heads, *rows)) for n in range(len(heads))]
+    return [
+        "  ".join(
+            text.rjust(width) if n in right else text.ljust(width)
+            for n, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (heads, *rows)
+    ]
