@@ -167,6 +167,13 @@ def test_returns_go_where_their_calls_were() -> None:
     assert twin.registers["r1"] == REGISTERS["r1"] + 16
 
 
+def test_calls_and_returns_are_matched_beforehand() -> None:
+    """Nothing has to be learned from a run, whose work would be done twice."""
+    calls = "\n".join("jl #once\nnop*5" for _ in range(3))
+    twin, _ = both(f"{calls}\nj #end\nnop*5\n.align 16\nonce:\nadd r1, r1, #1\nret lr\nnop*5\n.align 16\nend:")
+    assert not twin.translator._jumps and twin.registers["r1"] == REGISTERS["r1"] + 6
+
+
 def test_computed_jumps_are_learned() -> None:
     """A jump table in memory: nothing says beforehand where the jumps go."""
     text = """
