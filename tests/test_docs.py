@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -121,3 +122,15 @@ def test_refresh_puts_todays_output_in_place(tmp_path: Path) -> None:
     assert new == document.replace("old\n\n", "one\ntwo\n")
     with pytest.raises(RuntimeError, match="exit code 3: exit 3"):
         refresh.refreshed("```console slow\n$ exit 3\n```\n", tmp_path)
+
+
+def test_the_story_of_the_ladder_tells_the_golden_cycles() -> None:
+    text = (ROOT / "docs" / "optimization.md").read_text(encoding="utf-8")
+    told = {
+        name: int(cycles.replace(",", "")) for name, cycles in re.findall(r"^\| `(\w+)`[^|]*\| ([\d,]+) \|", text, re.M)
+    }
+    golden = json.loads((ROOT / "tests" / "kernels" / "golden_cycles.json").read_text(encoding="utf-8"))
+    assert told == {name: shapes["64x64"] for name, shapes in golden.items()}
+    for name, share in re.findall(r"^\| `(\w+)`.*\| ([\d.]+) % \|$", text, re.M):
+        spec = kernels()[name]
+        assert float(share) == pytest.approx(100 * spec.macs(64, 64) / 256 / told[name], rel=0.04), name

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from array_strategies import cdos
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xattn.array.cdo import Cdo, Nop, Write, write_cdo
@@ -51,7 +51,7 @@ def test_fields_have_names() -> None:
 
 
 @given(st.lists(cdos(), max_size=3))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy computer
 def test_pdi_survives_a_round_trip(configurations: list[Cdo]) -> None:
     pdi = build_pdi(configurations)
     data = write_pdi(pdi)

@@ -130,7 +130,7 @@ def test_cells_name_the_source_line_that_asked_for_them() -> None:
         assert file == "products.py" and pipeline.sources[cell.source] == lines[int(line) - 1].strip()
         text = pipeline.sources[cell.source]
         if cell.text.startswith(("vmac", "vmul")):
-            assert "product(lefts[a], rights[b])" in text
+            assert "product(lefts[" in text
             seen["multiply"] += 1
         elif cell.text.startswith("vst"):
             assert text.startswith("out[")

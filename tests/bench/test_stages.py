@@ -168,8 +168,11 @@ def test_amdahl_is_computed_from_the_cycles_that_were_counted() -> None:
     last = len(program.code) - FETCH_BYTES
     device = ScriptedDevice(cycles_at={of_scores: 1200, last: 1800})
     options = {"tokens": 16, "width": 16, "device": device}
-    amdahl = measure_ladder(synthetic_activations(0), LADDER, **options).amdahl
+    record = measure_ladder(synthetic_activations(0), LADDER, **options)
+    amdahl = record.amdahl
     assert amdahl is not None
+    stages = record.kernels[0].stages
+    assert stages is not None and (stages.cycles, stages.stages[0].alone) == (3000, 1200)
     assert amdahl.baseline_cycles[SCORES] == 1200 and sum(amdahl.baseline_cycles.values()) == 3000
     assert (amdahl.scores_fraction, amdahl.limit, amdahl.reached) == pytest.approx((0.4, 3000 / 1800, 3.0))
     assert measure_ladder(synthetic_activations(0), ["tiled"], **options).amdahl is None

@@ -89,7 +89,7 @@ def measure_ladder(
             )
             for r in recorded
         ],
-        amdahl=_amdahl(records.get("vectorized"), run.cycles_at.get(BASELINE), tokens, width),
+        amdahl=_amdahl(records.get("vectorized"), records.get(BASELINE)),
         notes=list(run.notes),
     )
 
@@ -123,7 +123,6 @@ class _Runs:
     ) -> None:
         self.device, self._tiles = device, tiles
         self.progress, self.total, self.done = progress, total, 0
-        self.cycles_at: dict[str, Mapping[int, int] | None] = {}
         self.notes: dict[str, None] = {}
 
     def tiles(self, spec: KernelSpec) -> list[Tile]:
@@ -192,7 +191,8 @@ def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:
     record.warnings += list(dict.fromkeys(finding for result in results for finding in result.findings))
     record.warnings += suspicions(outputs)
     record.cycles, record.stalls = results[0].cycles, results[0].stalls
-    run.cycles_at[spec.name] = results[0].cycles_at
+    if results[0].cycles_at is not None:
+        record.stages = stage_cycles(program, results[0].cycles_at)
     if spec.computes in ("attention", "block"):
         dequantized = _attended(spec, outputs[0]) * tile.v_scale
         record.cosine, record.rel_l2 = cosine(dequantized, tile.truth), relative_l2(dequantized, tile.truth)
@@ -244,13 +244,13 @@ def _add_rates(record: KernelRecord, baseline: int | None, clock_hz: float, reco
         record.speedup_over_recorded = recorded / record.cycles if recorded else None
 
 
-def _amdahl(
-    vectorized: KernelRecord | None, cycles_at: Mapping[int, int] | None, tokens: int, width: int
-) -> AmdahlRecord | None:
+def _amdahl(vectorized: KernelRecord | None, baseline: KernelRecord | None) -> AmdahlRecord | None:
     """What Q·Kᵀ alone can give, where both kernels were measured and the device says where cycles went."""
-    if vectorized is None or not vectorized.passed or vectorized.speedup is None or cycles_at is None:
+    if vectorized is None or not vectorized.passed or vectorized.speedup is None or baseline is None:
         return None
-    counted = stage_cycles(compiled(BASELINE, tokens, width), cycles_at)
+    counted = baseline.stages
+    if counted is None:
+        return None
     total = counted.cycles
     stages = {stage.name: stage.alone for stage in counted.stages}
     return AmdahlRecord(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from xattn.bench.provenance import Provenance
+from xattn.bench.stages import StagesRecord
 from xattn.bench.statistics import Timing
 
 CYCLES_ARE = "simulated: one AIE2 core, from call to return, without DMA and launch"
@@ -65,6 +66,8 @@ class KernelRecord(msgspec.Struct, kw_only=True):
     faults: list[str]
     """Why the kernel is not exact, or failed."""
     warnings: list[str]
+    stages: StagesRecord | None = None
+    """The first run's cycles by stage of attention, where the device says where they went."""
 
     @property
     def passed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engines import assert_equal, state_of, twin_of
+from engines import FIELDS, assert_equal, state_of, twin_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import DATA, core_for
@@ -14,7 +14,6 @@ from xattn.sim.memory import Region
 
 pytest.importorskip("llvmlite", reason="NOT CHECKED: the translator needs llvmlite (pip install 'xattn[jit]')")
 
-FIELDS = ("cycles", "bundles", "bank_stalls", "lock_stalls", "value", "stopped")
 # latencies of one to nine cycles, reads in later ones, bypasses; registers that meet
 OPERATIONS = [
     "add r0, r1, r2",
@@ -125,9 +124,16 @@ def both(text: str, registers=None, times: int = 2, **options) -> tuple[Core, Re
     return twin, translated
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_random_flow(text: str) -> None:
+    both(text, severity={"undefined-register": "ignore"})
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs())
+def test_much_random_flow(text: str) -> None:
     both(text, severity={"undefined-register": "ignore"})
 
 
@@ -159,6 +165,13 @@ def test_returns_go_where_their_calls_were() -> None:
         end:
     """)
     assert twin.registers["r1"] == REGISTERS["r1"] + 16
+
+
+def test_calls_and_returns_are_matched_beforehand() -> None:
+    """Nothing has to be learned from a run, whose work would be done twice."""
+    calls = "\n".join("jl #once\nnop*5" for _ in range(3))
+    twin, _ = both(f"{calls}\nj #end\nnop*5\n.align 16\nonce:\nadd r1, r1, #1\nret lr\nnop*5\n.align 16\nend:")
+    assert not twin.translator._jumps and twin.registers["r1"] == REGISTERS["r1"] + 6
 
 
 def test_computed_jumps_are_learned() -> None:
@@ -360,3 +373,29 @@ def test_several_memories() -> None:
         result, other = core.run(0), twin.run(0, engine="translator")
         assert (other.engine, other.cycles) == (engine, result.cycles), hex(place)
         assert_equal(state_of(core), state_of(twin))
+
+
+KINDS = {
+    "a": ("vlda wl3, [{p}, #0]", "lda r3, [{p}, #0]", "vlda.128 wl3, [{p}]"),
+    "b": ("vldb wl2, [{p}, #0]", "vldb.128 wl2, [{p}, dj0]"),
+    "st": ("vst wl1, [{p}, #0]", "st r2, [{p}, #0]", "vst.srs.s8.s32 cm0, s0, [{p}, #0]"),
+}
+PLACES = [DATA + bank * 0x4000 + offset for bank in (0, 1) for offset in (0, 32, 64)]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.tuples(*(st.tuples(st.sampled_from(k), st.sampled_from(PLACES)) for k in KINDS.values())), max_size=6)
+)
+def test_accesses_that_meet_at_banks(bundles: list) -> None:
+    """Up to four accesses want their banks in one cycle: stores that come late meet those of later bundles."""
+    lines, registers = [], {**REGISTERS, "dj0": 0}
+    half = {"lda": 4, "st": 4, "vlda.128": 16, "vldb.128": 16}
+    for bundle in bundles:
+        texts = []
+        for pointer, (text, place) in zip(("p4", "p5", "p6"), bundle, strict=True):
+            shift = 16 if half.get(text.split()[0]) and place & 32 else 0  # the other half of the bank
+            lines.append(f"movxm {pointer}, #{place + shift}")
+            texts.append(text.format(p=pointer))
+        lines += ["nop*2", "; ".join(texts), "nop", "; ".join(texts)]
+    both("\n".join(lines), registers, times=1, severity={"undefined-register": "ignore"})

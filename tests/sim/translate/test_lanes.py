@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,11 @@ TARGETS = [None, "x86-64", "x86-64-v3"]
 SPACE = 4096  # bytes for each input and output
 
 
-def native(value: Value, shapes: list[tuple[int, int]], inputs: list[list[int]], target: str | None) -> list[int]:
-    """The lanes of a value, computed by native code from inputs in memory."""
+def function(value: Value, shapes: list[tuple[int, int]], target: str | None) -> Callable[[list[list[int]]], list[int]]:
+    """Native code that computes the lanes of a value from inputs in memory."""
     chosen = cpu(target)
     declared: dict[str, str] = {}
     writer = Writer(declared, chosen.enabled)
-    parameters = [Value("parameter", *shape, (), k) for k, shape in enumerate(shapes)]
 
     def load(leaf: Value) -> str:
         bits = leaf.lanes * leaf.bits
@@ -47,16 +47,20 @@ def native(value: Value, shapes: list[tuple[int, int]], inputs: list[list[int]],
     body = "\n".join(writer.lines)
     text = "\n".join([*declared.values(), f"define void @f(ptr %memory) {{\n{body}\nret void\n}}"])
     loaded = Code(compiled_object(text, chosen), ("f",))
-    memory = np.zeros(SPACE * (1 + len(shapes)) + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    for k, (numbers, parameter) in enumerate(zip(inputs, parameters, strict=True)):
-        size = -(-parameter.lanes * parameter.bits // 8)
-        data = join(numbers, parameter.bits).to_bytes(size, "little")
-        at = start + SPACE * (1 + k)
-        memory[at : at + size] = np.frombuffer(data, np.uint8)
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("f"))(memory.ctypes.data + start)
-    result = int.from_bytes(memory[start : start + -(-bits // 8)].tobytes(), "little")
-    return cut(result, value.bits, value.lanes)
+
+    def run(inputs: list[list[int]]) -> list[int]:
+        memory = np.zeros(SPACE * (1 + len(shapes)) + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        for k, (numbers, (lanes, width)) in enumerate(zip(inputs, shapes, strict=True)):
+            size = -(-lanes * width // 8)
+            data = join(numbers, width).to_bytes(size, "little")
+            at = start + SPACE * (1 + k)
+            memory[at : at + size] = np.frombuffer(data, np.uint8)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("f"))(memory.ctypes.data + start)
+        result = int.from_bytes(memory[start : start + -(-bits // 8)].tobytes(), "little")
+        return cut(result, value.bits, value.lanes)
+
+    return run
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -66,7 +70,7 @@ def test_native_code_and_evaluator_agree(
 ) -> None:
     shapes, value = made
     inputs = [cut(data.draw(bits_of(count * bits)), bits, count) for count, bits in shapes]
-    assert native(value, shapes, inputs, target) == Evaluator(parameters=inputs).lanes(value)
+    assert function(value, shapes, target)(inputs) == Evaluator(parameters=inputs).lanes(value)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -81,16 +85,32 @@ def test_byte_products(target: str | None, x_signed: bool, y_signed: bool) -> No
     corners = [[0x80] * 64, [0x7F] * 64, [0xFF] * 64, [0] * 64]
     chosen = [(a, b) for a in corners for b in corners] if target is None else []
     chosen += [generator.integers(0, 256, (2, 64)).tolist() for _ in range(3)]
+    product = function(value, shapes, target)
     for inputs in chosen:
-        assert native(value, shapes, list(inputs), target) == Evaluator(parameters=list(inputs)).lanes(value)
+        assert product(list(inputs)) == Evaluator(parameters=list(inputs)).lanes(value)
+
+
+@pytest.mark.parametrize("op", ["shl", "lshr", "ashr"])
+@pytest.mark.parametrize("shape", [(1, 32), (1, 20), (1, 64), (4, 32), (16, 8), (8, 64), (4, 33)])
+@pytest.mark.parametrize("per_lane", [False, True])
+def test_shifts_by_the_width_and_more(op: str, shape: tuple[int, int], per_lane: bool) -> None:
+    lanes, bits = shape
+    amounts = (lanes, 8) if per_lane else (1, 8)
+    x, amount = Value("parameter", lanes, bits, (), 0), Value("parameter", *amounts, (), 1)
+    value = getattr(x, op)(amount)
+    numbers = [(0x9E3779B97F4A7C15 * (k + 3)) % (1 << bits) | 1 << bits - 1 for k in range(lanes)]
+    shifted = function(value, [shape, amounts], None)
+    for by in (0, 1, bits - 1, bits, bits + 1, 2 * bits, 255):
+        inputs = [numbers, [(by + 3 * k) % 256 for k in range(amounts[0])]]
+        assert shifted(inputs) == Evaluator(parameters=inputs).lanes(value), by
 
 
 def test_what_nothing_defines_is_not_translated() -> None:
     with pytest.raises(UntranslatableError, match="nobody knows"):
-        native(undefined(4, 8, "nobody knows"), [], [], None)
+        function(undefined(4, 8, "nobody knows"), [], None)
 
 
 def test_what_no_code_can_be_made_for_is_told() -> None:
     raw = Value("parameter", 1, 512, (), 0)
     with pytest.raises(TypeError, match="cut or widen it first"):
-        native(raw + raw, [(1, 512)], [[0]], None)
+        function(raw + raw, [(1, 512)], None)
