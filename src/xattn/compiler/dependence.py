@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from xattn.compiler.ir import Affine, Counter, Location, Loop, MemoryReference, Operation
 from xattn.compiler.machine import LocationAccess, OperationTiming, timings
+
+Terms = tuple[tuple[Counter, int], ...]  # of an offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +130,16 @@ def _overlap(x: MemoryReference, y: MemoryReference, loop: Loop | None, distance
     ahead = y.offset.constant - x.offset.constant
     if loop is None:
         return -y.bytes < ahead < x.bytes
+    return any(-y.bytes < ahead + move < x.bytes for move in _moves(x.offset.terms, y.offset.terms, loop, distance))
+
+
+@lru_cache(maxsize=4096)
+def _moves(x: Terms, y: Terms, loop: Loop, distance: int) -> frozenset[int]:
+    """How far an offset with terms `y` can be ahead of one with terms `x`, so many iterations later."""
+    here, there = Affine(0, x), Affine(0, y)
     # with one counter and the same terms it is the same from every trip on
-    starts = range(1 if same_terms and len(loop.shape) == 1 else loop.trips - distance)
-    moves = (y.offset.at(loop, trip + distance) - x.offset.at(loop, trip) for trip in starts)
-    return any(-y.bytes < ahead + move < x.bytes for move in moves)
+    starts = range(1 if x == y and len(loop.shape) == 1 else loop.trips - distance)
+    return frozenset(there.at(loop, trip + distance) - here.at(loop, trip) for trip in starts)
 
 
 def _outside(offset: Affine, loop: Loop) -> list[tuple[Counter, int]]:
