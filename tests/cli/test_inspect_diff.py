@@ -187,3 +187,10 @@ def test_ten_thousand_damaged_files(folders: tuple[Path, Path]) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 << 20
+
+
+@pytest.mark.parametrize("words", ["06, 7", "9" * 5000 + ", 7", "0x" + "f" * 99 + ", 7"])
+def test_numbers_that_no_table_has_are_no_crash(words: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.h"
+    path.write_text(f"static const unsigned char table[2] = {{ {words} }};\n")
+    assert main(["inspect", str(path)]) in (0, 2)

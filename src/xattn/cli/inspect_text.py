@@ -70,8 +70,9 @@ def _times(text: str) -> list[str]:
 def _table(found: re.Match[str]) -> dict[str, Any]:
     from xattn.numerics.lut import DEFAULT_SCALE, exp_table
 
-    numbers = [int(word, 0) for word in re.findall(r"\b(?:0x[0-9a-fA-F]+|\d+)\b", found[3])]
-    if not numbers or (found[2] and int(found[2]) != len(numbers)):
+    words = re.findall(r"\b(?:0x[0-9a-fA-F]{1,16}|[0-9]{1,20})\b", found[3])  # a longer one is no number of a table
+    numbers = [int(word, 16 if word.startswith("0x") else 10) for word in words]
+    if not numbers or (found[2] and found[2].lstrip("0") != str(len(numbers))):
         raise FileFormatError(f"table {found[1]}: {len(numbers)} numbers, {found[2] or 'some'} announced")
     known = numbers == exp_table().tolist()
     return {
