@@ -9,6 +9,8 @@ import pytest
 
 from xattn.bench import artifact, measure_ladder, synthetic_activations
 from xattn.bench.artifact import ladder_name, time_one
+from xattn.build.cache import build
+from xattn.build.manifest import BuildRequest
 from xattn.devices import KernelFaultError
 from xattn.errors import FileFormatError, InputError
 from xattn.isa.assembly import assemble_program
@@ -107,7 +109,7 @@ def test_what_cannot_be_timed_says_why(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("no program")
     cases = {
-        "build/attention_64x64.xclbin": (InputError, "xattn simulates one core; give the ELF file of the core"),
+        "build/attention_64x64.xclbin": (FileFormatError, "no such file"),
         "build/attention_64x64.elf": (FileFormatError, "attention_64x64.elf: no such file"),
         "attention_fast": (InputError, "no kernel is called 'attention_fast'; there are baseline, tiled"),
         str(object_file): (InputError, "core.o: a relocatable object; make an executable of it first"),
@@ -119,3 +121,16 @@ def test_what_cannot_be_timed_says_why(tmp_path: Path) -> None:
             time_one(what, ACTIVATIONS)
     with pytest.raises(InputError, match="0 iterations; expected at least 1"):
         time_one("qkt", ACTIVATIONS, 0)
+
+
+def test_an_xclbin_runs_on_the_array_with_the_instructions_beside_it(tmp_path: Path) -> None:
+    files, _ = build(BuildRequest("qkt", "tile", 16, 16, (("shift", 4),)), tmp_path / "cache")
+    xclbin = next(name for name in files if name.endswith(".xclbin"))
+    path = tmp_path / xclbin
+    path.write_bytes(files[xclbin])
+    with pytest.raises(InputError, match=r"no insts\.bin or insts\.txt beside it"):
+        time_one(str(path), ACTIVATIONS)
+    (tmp_path / "insts.bin").write_bytes(files["insts.bin"])
+    timed = time_one(str(path), ACTIVATIONS, 4, 1e9)
+    assert timed.cycles > 500 and 2 <= timed.runs <= 4 and timed.seconds == timed.cycles / 1e9
+    assert "whole array" in timed.notes[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xattn.bench.activations import Activations, cut_tile
+from xattn.bench.array_artifact import array_cycles
 from xattn.bench.ladder import DEFAULT_CLOCK_HZ, measure_ladder
 from xattn.devices import KernelFaultError
 from xattn.errors import FileFormatError, InputError
@@ -25,6 +26,7 @@ FUNCTION = "attention_64x64"
 _STACK_SYMBOL = "_sp_start_value_DM_stack"
 _INPUT, _OUTPUT = re.compile(r"(of_)?qkv(\w*_buff_0)?", re.IGNORECASE), re.compile(r"(of_)?out(\w*_buff_0)?")
 _PLACES = {"in": 0x74000, "out": 0x78000}  # in banks of their own, where the file names no buffers
+_WHOLE_ARRAY = "the whole array, data movement included; random bytes as input, so the output is not checked"
 _ENDINGS = (".elf", ".o", ".out")
 
 # What the published scripts call the kernels of the ladder.
@@ -51,7 +53,8 @@ class Timed:
 def time_one(what: str, activations: Activations, iterations: int = 20, clock_hz: float = DEFAULT_CLOCK_HZ) -> Timed:
     """Cycles of a kernel's name or of a built file, on one 64×64 tile of the activations, on the simulated core.
 
-    A file must be an ELF executable with a function `attention_64x64(qkv, out, shift)` as in the published kernels.
+    A file must be an ELF executable with a function `attention_64x64(qkv, out, shift)` as in the published kernels, or
+    an xclbin or PDI with its instruction stream beside it, which runs on the simulated array.
     The simulated core is deterministic: as soon as two runs in a row take the same cycles, they stand for the rest of
     the `iterations`. InputError for an unknown name, FileFormatError for a file that cannot be run, KernelFaultError
     when it fails or, for a kernel of the ladder, is not exact.
@@ -60,10 +63,8 @@ def time_one(what: str, activations: Activations, iterations: int = 20, clock_hz
         raise InputError(f"{iterations} iterations; expected at least 1")
     path = Path(what)
     if path.suffix in (".xclbin", ".pdi"):
-        raise InputError(
-            f"{what}: this file is for a whole tile array, and xattn simulates one core; give the ELF file of the "
-            f"core, from the same build folder, or the name of a kernel: {', '.join(kernels())}"
-        )
+        cycles = array_cycles(path, iterations)
+        return Timed(what, cycles[-1], clock_hz, len(cycles), (_WHOLE_ARRAY,))
     if path.suffix in _ENDINGS or path.is_file():
         return _time_file(path, activations, iterations, clock_hz)
     return _time_kernel(ladder_name(what), activations, iterations, clock_hz)

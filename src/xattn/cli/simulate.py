@@ -15,7 +15,6 @@ from xattn.cli.files import clock_of, integer, read_bytes, write_bytes
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
-    from xattn.array.cdo import Cdo
     from xattn.sim.array.report import ArrayResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -71,6 +70,7 @@ def simulate(
 
     Exit code 0 when the run ended, 1 at an error or a deadlock, 2 for bad input.
     """
+    from xattn.array.image_file import configuration_of
     from xattn.array.instructions import read_instructions
     from xattn.sim.array.findings import ArrayError
     from xattn.sim.array.machine import Array
@@ -79,7 +79,7 @@ def simulate(
     del costs
     hertz = clock_of(clock)
     stream = read_instructions(read_bytes(insts))
-    configuration = _configuration(file, read_bytes(file))
+    configuration = configuration_of(file, read_bytes(file))
     given, wanted = _numbered(inputs or [], 0), _numbered(outputs or [], len(inputs or []))
     buffers = _buffers(stream, given, wanted, seed)
     try:
@@ -99,19 +99,6 @@ def simulate(
         typer.echo(json.dumps(_as_json(file, result, hertz), indent=1))
     else:
         typer.echo("\n".join(_as_text(result, hertz, channels)))
-
-
-def _configuration(name: str, data: bytes) -> Cdo:
-    from xattn.array.aie_partition import read_aie_partition
-    from xattn.array.pdi import read_pdi
-    from xattn.array.xclbin import SectionKind, is_xclbin, read_xclbin
-
-    if is_xclbin(data):
-        pdis = read_aie_partition(read_xclbin(data).section(SectionKind.AIE_PARTITION).data).pdis
-        if len(pdis) != 1:
-            raise InputError(f"{name} has {len(pdis)} PDIs; take one out and simulate that")
-        data = pdis[0].image
-    return read_pdi(data).cdo()
 
 
 def _numbered(texts: Sequence[str], first: int) -> dict[int, str]:
