@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import require_writable, write_bytes
+from xattn.cli.files import indented_json, require_writable, write_bytes
 from xattn.cli.results import StoreOption, opened
 from xattn.errors import InputError
 
@@ -95,8 +95,6 @@ def _value(value: float | None) -> str:
 def _as_json(comparison: Comparison, name_a: str, name_b: str) -> bytes:
     from dataclasses import asdict
 
-    import msgspec
-
     changes = [asdict(change) | {"ratio": change.ratio} for change in comparison.changes]
     record = {"a": name_a, "b": name_b, "worse": len(comparison.worse), "notes": comparison.notes, "changes": changes}
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return indented_json(record)

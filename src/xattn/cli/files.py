@@ -32,6 +32,13 @@ def write_bytes(path: str, data: bytes) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+def indented_json(value: object) -> bytes:
+    """A record, dict or list as JSON for files and standard output: indented, with a newline at its end."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
 def require_writable(path: str) -> None:
     """Refuse a file that cannot be written before the work starts."""
     if path == "-":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.files import indented_json, require_writable, tile_shape, write_bytes
 from xattn.cli.results import StoreOption, opened
 from xattn.errors import InputError
 
@@ -94,7 +94,5 @@ def _change(before: float | None, value: float | None) -> str:
 def _as_json(points: Sequence[Point], kernel: str, metric: str) -> bytes:
     from dataclasses import asdict
 
-    import msgspec
-
     record = {"kernel": kernel, "metric": metric, "points": [asdict(point) for point in points]}
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return indented_json(record)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.files import indented_json, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
@@ -111,8 +111,6 @@ def _show_kept(kept: Kept, console: Console) -> None:
 
 
 def _as_json(kernel: str, tokens: int, width: int, proofs: list[LoopProof], kept: Kept | None) -> bytes:
-    import msgspec
-
     loops = [
         {
             "loop": proof.name,
@@ -139,4 +137,4 @@ def _as_json(kernel: str, tokens: int, width: int, proofs: list[LoopProof], kept
     if kept is not None:
         record["kept"] = [entry.loop for entry in kept.entries]
         record["refused"] = [entry.loop for entry in kept.refused]
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return indented_json(record)

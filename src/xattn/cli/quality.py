@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import require_writable, write_bytes
+from xattn.cli.files import indented_json, require_writable, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
@@ -67,7 +67,7 @@ def quality(
     console = Console(stderr=json == "-")
     _show(record, source.describe(), console, texts)
     if json is not None:
-        write_bytes(json, _as_json(record))
+        write_bytes(json, indented_json(record))
 
 
 def _show(record: QualityRecord, description: str, console: Console, texts: bool) -> None:
@@ -112,9 +112,3 @@ def _cells(row: SchemeQuality, clips: int) -> list[str]:
         "–" if row.same_texts is None else f"{row.same_texts} of {clips}",
         f"{row.awkward_worst:.3f}",
     ]
-
-
-def _as_json(record: QualityRecord) -> bytes:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

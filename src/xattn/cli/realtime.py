@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import clock_of, require_writable, write_bytes
+from xattn.cli.files import clock_of, indented_json, require_writable, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
@@ -66,7 +66,7 @@ def realtime(
     console = Console(stderr=json == "-")
     _show(account, console)
     if json is not None:
-        write_bytes(json, _as_json(account))
+        write_bytes(json, indented_json(account))
 
 
 def _blocks(source: WeightsSource | None, steps: _Steps) -> Blocks:
@@ -165,9 +165,3 @@ def _show(account: Account, console: Console) -> None:
         "only, one head, no projections), takes the spectrogram from elsewhere, and leaves the decoder out"
     )
     say("left out: " + "; ".join(account.left_out))
-
-
-def _as_json(account: Account) -> bytes:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(account), indent=2) + b"\n"

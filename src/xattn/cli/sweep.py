@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xattn.cli.activations import activations_of_point
-from xattn.cli.files import require_writable, tile_shape, write_bytes
+from xattn.cli.files import indented_json, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, say
 from xattn.errors import InputError
@@ -87,7 +87,7 @@ def sweep(
             raise typer.Exit(1) from None
     _show(rows, to_stderr="-" in (json, table))
     if json is not None:
-        write_bytes(json, _as_json(rows))
+        write_bytes(json, indented_json(rows))
     if table is not None:
         write_bytes(table, _as_csv(rows))
     if not all(row.passed for row in rows):
@@ -166,12 +166,6 @@ def _show(rows: Sequence[Row], to_stderr: bool) -> None:
 
 def _group(row: Row) -> str:
     return f"{row.point.kernel} {row.point.tokens}×{row.point.width}"
-
-
-def _as_json(rows: Sequence[Row]) -> bytes:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
 
 
 def _as_csv(rows: Sequence[Row]) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xattn.cli.files import require_writable, write_bytes
+from xattn.cli.files import indented_json, require_writable, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError, XattnError
 
@@ -77,7 +77,7 @@ def transcribe(
         files.append(_file(model, vocabulary, path, options))
         _print(files[-1], title=len(audio) > 1, to_stderr=json == "-")
     if json is not None:
-        write_bytes(json, _as_json({"model": source.describe(), "attention": attention.value, "files": files}))
+        write_bytes(json, indented_json({"model": source.describe(), "attention": attention.value, "files": files}))
     if any("error" in file for file in files):
         raise typer.Exit(2)
 
@@ -181,9 +181,3 @@ def _lines(file: dict[str, Any]) -> list[str]:
         f"encoder output, cosine: {file['encoder_cosine']:.6f}",
         f"attention, relative L2 layer by layer: {errors}",
     ]
-
-
-def _as_json(record: dict[str, Any]) -> bytes:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
