@@ -113,7 +113,7 @@ def _cells(row: SchemeQuality, clips: int) -> list[str]:
         f"{row.cosine_worst:.5f}",
         f"{row.rel_l2_mean:.4f}",
         f"{row.rel_l2_worst:.4f}",
-        f"{row.kl_mean:.4f}",
+        f"{max(row.kl_mean, 0.0):.4f}",  # rounding may leave float's own below zero,
         f"{row.top1_mean:.1%}",
         f"{row.encoder_cosine:.5f}",
         f"{row.encoder_rel_l2:.4f}",
