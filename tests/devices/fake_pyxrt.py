@@ -59,7 +59,7 @@ class Fake:
     """One pretended machine. `calls`: what was called; `fails`: call to what XRT says; `states`: of the next runs."""
 
     def __init__(self, name: str = "NPU Phoenix") -> None:
-        self.name = name
+        self.name, self.devices = name, 1
         self.calls: list[tuple[Any, ...]] = []
         self.fails: dict[str, str] = {}
         self.states: list[State] = []
@@ -83,6 +83,7 @@ class Fake:
         enums = {"xclBOSyncDirection": Direction, "ert_cmd_state": State, "xrt_info_device": Info}
         for name, values in enums.items():
             setattr(module, name, values)
+        module.enumerate_devices = lambda: self.devices  # type: ignore[attr-defined]
         return module
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 OPERANDS = ("q", "k", "v")
 OUTPUT = "out"
 DEFAULT_SHAPE = "64x64"
-DEFAULT_TIMEOUT = 10.0
 
 
 class DeviceChoice(str, Enum):
@@ -171,7 +170,7 @@ def _load(wanted: Wanted) -> tuple[_Single | _Design, KernelSpec]:
     from xattn.kernels.registry import kernel_spec
 
     design = wanted.design or "tile"
-    npu = Npu(design, timeout=wanted.timeout or DEFAULT_TIMEOUT)
+    npu = Npu(design) if wanted.timeout is None else Npu(design, timeout=wanted.timeout)
     if Path(wanted.target).is_dir():
         return _load_folder(wanted, npu)
     spec, shape = kernel_spec(wanted.target), tile_shape(wanted.shape or DEFAULT_SHAPE)
