@@ -73,6 +73,7 @@ def test_on_the_npu(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith("qkt on npu (NPU Phoenix), design tile: 1 block of 16×16")
     assert "(wall time measured on the NPU, from submission to end, launch and transfers included)" in text
     assert ("wait", 2500) in fake.calls
+    assert len(fake.contexts) == 0, "contexts are few: they are given back"
 
 
 def test_data_and_shift_are_those_given(tmp_path: Path, capsys: pytest.CaptureFixture[str], fake: Fake) -> None:
@@ -120,6 +121,7 @@ def test_the_folder_of_a_build_runs_on_the_npu(fake: Fake, tmp_path: Path, capsy
         (["--device", "npu", "--arg", "4"], "shifts by 6, not by 4"),
         (["--device", "npu", "--design", "columns4"], f"--design: {built} is built already"),
         (["--device", "sim"], "runs on --device npu; xattn simulate"),
+        ([], "run it with --device npu"),
     ]:
         assert run(built, *options) == 2
         assert message in capsys.readouterr().err

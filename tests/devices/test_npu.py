@@ -120,8 +120,11 @@ def test_each_run_in_flight_has_buffers_of_its_own(fake: Fake, folder: Path) -> 
     for seed, result in enumerate(results):
         expected = kernel_spec("qkt").model(*operands(seed), 5)
         assert result.buffers == (*given[seed][:2], expected.tobytes())
+    again = [program.start(given[0]), program.start(given[1])]
+    assert [run.finish().buffers for run in again] == [result.buffers for result in results[:2]]
     runs = [set(map(id, call[4:])) for call in fake.calls if call[0] == "run"]
     assert not runs[0] & runs[1] and runs[2] in (runs[0], runs[1])
+    assert not runs[3] & runs[4]
     assert fake.names().count("bo") == 1 + 2 * 3
 
 

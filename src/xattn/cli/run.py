@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,6 +115,8 @@ def run(
         return
     of_kernels = {"--design": design, "--shape": shape, "--seed": seed, "--runs": runs, "--timeout": timeout}
     refuse(of_kernels, f"{file} is no kernel; only kernels take %s")
+    if Path(file).is_dir():
+        raise InputError(f"{file} is a folder: if xattn build wrote it, run it with --device npu")
     from xattn.isa.elf import load_elf
     from xattn.sim.findings import SimulationError
 

@@ -152,14 +152,17 @@ class _Design:
 
     def run(self, operands: Sequence[NDArray[Any]], shift: int, runs: int) -> Ran:
         ran = Ran(operands[0])
-        for _ in range(runs):
-            result = self.kernel.run_blocks(*operands, shift)
-            ran.outputs = result.outputs
-            ran.cycles += [run.cycles for run in getattr(result, "runs", ())]
-            ran.seconds += getattr(result, "seconds", ())
-            ran.host_seconds += getattr(result, "host_seconds", ())
-            ran.findings += getattr(result, "findings", ())
-        ran.device_name = getattr(self.kernel, "device_name", "")
+        try:
+            for _ in range(runs):
+                result = self.kernel.run_blocks(*operands, shift)
+                ran.outputs = result.outputs
+                ran.cycles += [run.cycles for run in getattr(result, "runs", ())]
+                ran.seconds += getattr(result, "seconds", ())
+                ran.host_seconds += getattr(result, "host_seconds", ())
+                ran.findings += getattr(result, "findings", ())
+            ran.device_name = getattr(self.kernel, "device_name", "")
+        finally:
+            getattr(self.kernel, "close", lambda: None)()
         return ran
 
 

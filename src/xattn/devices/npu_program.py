@@ -74,7 +74,7 @@ class NpuProgram:
             self._instructions = self._buffer(len(instructions), pyxrt.bo.flags.cacheable, _INSTRUCTIONS)
             self._instructions.write(instructions, 0)
             self._instructions.sync(pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE)
-        self._instruction_bytes = len(instructions)
+        self._instruction_bytes = len(instructions)  # what hosts in Python pass; those in C++ pass words
 
     def __enter__(self) -> NpuProgram:
         return self
