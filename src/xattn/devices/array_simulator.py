@@ -6,7 +6,7 @@ host hands over row-major matrices; where a kernel wants another layout, the des
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -73,18 +73,16 @@ class BlocksResult:
         return tuple(dict.fromkeys(found))
 
 
-class DesignKernel:
-    """A kernel in a design, as the host sees it: how many blocks a run takes, and what its buffers hold.
+class ArrayKernel:
+    """A kernel in a design on an array of its own. Integers are part of the program, so each shift is a build."""
 
-    Integers are part of the program, so each shift is a build.
-    """
-
-    def __init__(self, spec: KernelSpec, tokens: int, width: int, design: str) -> None:
+    def __init__(self, spec: KernelSpec, tokens: int, width: int, design: str, timing: ArrayTiming | None) -> None:
         self.spec, self.tokens, self.width, self.design = spec, tokens, width, design
+        self._timing = timing
         self._layouts = input_layouts(spec, tokens, width)
         self._takes_shift = "shift" in compiled(spec.name, tokens, width).scalars
-        self._built: dict[int, Images] = {}
-        images = self._images(0)
+        self._ready: dict[int, tuple[Images, Array]] = {}
+        images, _ = self._for_shift(0)
         sizes = {port.name: port.bytes for port in images.kernel.ports}
         self._counts = {buffer.name: buffer.bytes // sizes[buffer.name] for buffer in images.design.buffers}
 
@@ -99,39 +97,61 @@ class DesignKernel:
             found[operand] = max([*own, *whole], default=most)
         return found
 
+    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+        """One block: int8 Q, K, V `[tokens, width]`. `cycles` are those of the array, from first to last instruction.
+
+        InputError for another shape or dtype, a state that the kernel does not carry, or a design with room for more
+        blocks; KernelFaultError when a run cannot end.
+        """
+        if max(self._counts.values()) > 1:
+            raise InputError(f"design {self.design} runs {dict(self.blocks)} blocks at once; use run_blocks")
+        states = None if before is None else [before]
+        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states)
+        return RunResult(result.outputs[0], cycles=result.cycles, findings=result.findings)
+
+    def run_blocks(
+        self, q: Int8, k: Int8, v: Int8, shift: int, before: Sequence[SoundState] | None = None
+    ) -> BlocksResult:
+        """Many blocks: int8 `[blocks, tokens, width]` each, as many as `blocks` says or a multiple of all three.
+
+        Where a design shares K and V among cores, block n of Q meets block n · (K's blocks) / (Q's blocks) of those.
+        `before`: the states before, one for each block of Q, for a kernel that carries one. InputError for other shapes
+        or dtypes; KernelFaultError when a run cannot end.
+        """
+        runs = self._check(q, k, v)
+        states: list[SoundState | None] = [None] * len(q) if before is None else list(before)
+        if len(states) != len(q):
+            raise InputError(f"{len(states)} states before for {len(q)} blocks")
+        for state in states:
+            state_arguments(self.spec, state)  # refuses a state that the kernel does not carry
+        images, array = self._for_shift(shift if self._takes_shift else 0)
+        stream = read_instructions(images.instructions)
+        outputs, results = [], []
+        for number in range(runs):
+            operands = {
+                name: array_[number * size : (number + 1) * size]
+                for (name, size), array_ in zip(self.blocks.items(), (q, k, v), strict=True)
+            }
+            of_run = states[number * self.blocks["q"] : (number + 1) * self.blocks["q"]]
+            try:
+                results.append(array.run(stream, self._buffers(images, operands, of_run)))
+            except ArrayError as error:
+                raise KernelFaultError(str(error)) from error
+            outputs.append(self._output(images, results[-1]))
+        return BlocksResult(cast("Matrix", np.concatenate(outputs)), tuple(results))
+
     def _operand(self, name: str) -> str | None:
         layout = self._layouts.get(name)
         return None if layout is None else layout.operand
 
-    def _images(self, shift: int) -> Images:
-        if not self._takes_shift:
-            shift = 0
-        if shift not in self._built:
+    def _for_shift(self, shift: int) -> tuple[Images, Array]:
+        if shift not in self._ready:
             scalars = {"shift": shift} if self._takes_shift else {}
-            self._built[shift] = build_images(self.spec.name, self.design, self.tokens, self.width, scalars)
-        return self._built[shift]
-
-    def _require_single(self) -> None:
-        if max(self._counts.values()) > 1:
-            raise InputError(f"design {self.design} runs {dict(self.blocks)} blocks at once; use run_blocks")
-
-    def _launches(
-        self, images: Images, operands: tuple[Int8, Int8, Int8], before: Sequence[SoundState] | None
-    ) -> Iterator[list[bytes]]:
-        """The host's buffers of each run that so many blocks take. InputError for what a run cannot take."""
-        runs, blocks = self._check(*operands), len(operands[0])
-        states: list[SoundState | None] = [None] * blocks if before is None else list(before)
-        if len(states) != blocks:
-            raise InputError(f"{len(states)} states before for {blocks} blocks")
-        for state in states:
-            state_arguments(self.spec, state)  # refuses a state that the kernel does not carry
-        for number in range(runs):
-            of_run = {
-                name: array[number * size : (number + 1) * size]
-                for (name, size), array in zip(self.blocks.items(), operands, strict=True)
-            }
-            size = self.blocks["q"]
-            yield self._buffers(images, of_run, states[number * size : (number + 1) * size])
+            images = build_images(self.spec.name, self.design, self.tokens, self.width, scalars)
+            array = Array(timing=self._timing)
+            array.load(read_pdi(images.pdi).cdo())
+            self._ready[shift] = images, array
+        return self._ready[shift]
 
     def _check(self, q: Int8, k: Int8, v: Int8) -> int:
         """How many runs the operands are for."""
@@ -171,60 +191,13 @@ class DesignKernel:
         matrices = (array[number * len(array) // count] for array in operands.values())
         return self.spec.pack(*matrices, *state_arguments(self.spec, states[number * len(states) // count]))
 
-    def _output(self, images: Images, buffers: Sequence[bytes]) -> Matrix:
+    def _output(self, images: Images, result: ArrayResult) -> Matrix:
         """The blocks that the run gave: row-major already where DMA brings them so, else unpacked by the host."""
         shape = self.spec.output_shape(self.tokens, self.width)
-        found = {buffer.name: data for buffer, data in zip(images.design.buffers, buffers, strict=True)}
+        found = {buffer.name: data for buffer, data in zip(images.design.buffers, result.buffers, strict=True)}
         names = images.kernel.outputs
         if len(names) == 1 and not images.kernel.in_place:
             return np.frombuffer(found[names[0]], np.int8).reshape(-1, *shape)
         arrays = [np.frombuffer(found[name], np.int8).reshape(self._counts[name], -1) for name in names]
         blocks = [self.spec.unpack(np.concatenate(block), *shape) for block in zip(*arrays, strict=True)]
         return cast("Matrix", np.stack(blocks))
-
-
-class ArrayKernel(DesignKernel):
-    """A kernel in a design on a simulated array of its own, one for each shift."""
-
-    def __init__(self, spec: KernelSpec, tokens: int, width: int, design: str, timing: ArrayTiming | None) -> None:
-        super().__init__(spec, tokens, width, design)
-        self._timing = timing
-        self._arrays: dict[int, Array] = {}
-
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
-        """One block: int8 Q, K, V `[tokens, width]`. `cycles` are those of the array, from first to last instruction.
-
-        InputError for another shape or dtype, a state that the kernel does not carry, or a design with room for more
-        blocks; KernelFaultError when a run cannot end.
-        """
-        self._require_single()
-        states = None if before is None else [before]
-        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states)
-        return RunResult(result.outputs[0], cycles=result.cycles, findings=result.findings)
-
-    def run_blocks(
-        self, q: Int8, k: Int8, v: Int8, shift: int, before: Sequence[SoundState] | None = None
-    ) -> BlocksResult:
-        """Many blocks: int8 `[blocks, tokens, width]` each, as many as `blocks` says or a multiple of all three.
-
-        Where a design shares K and V among cores, block n of Q meets block n · (K's blocks) / (Q's blocks) of those.
-        `before`: the states before, one for each block of Q, for a kernel that carries one. InputError for other shapes
-        or dtypes; KernelFaultError when a run cannot end.
-        """
-        images, array = self._for_shift(shift)
-        stream = read_instructions(images.instructions)
-        outputs, results = [], []
-        for buffers in self._launches(images, (q, k, v), before):
-            try:
-                results.append(array.run(stream, buffers))
-            except ArrayError as error:
-                raise KernelFaultError(str(error)) from error
-            outputs.append(self._output(images, results[-1].buffers))
-        return BlocksResult(cast("Matrix", np.concatenate(outputs)), tuple(results))
-
-    def _for_shift(self, shift: int) -> tuple[Images, Array]:
-        images, shift = self._images(shift), shift if self._takes_shift else 0
-        if shift not in self._arrays:
-            self._arrays[shift] = Array(timing=self._timing)
-            self._arrays[shift].load(read_pdi(images.pdi).cdo())
-        return images, self._arrays[shift]
