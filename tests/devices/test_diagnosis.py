@@ -66,6 +66,7 @@ def test_an_empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "XRT devices": "unknown",
     }
     assert not Diagnosis(checks).is_npu_usable
+    assert checks[0].remedy.startswith("Linux is needed, 6.14 or newer, and an AMD processor")
 
 
 def _as(number: int, revision: int, name: str) -> Callable[[Tree], None]:
@@ -267,6 +268,15 @@ def test_the_environment_comes_before_packages_and_path(tmp_path: Path) -> None:
     ]:
         tool = Tools({**path, **variables}, ()).peano()
         assert tool is not None and tool.path == programs[expected] and tool.version.endswith(expected)
+
+
+def test_a_clang_without_its_project_in_its_version_shows_its_targets(tmp_path: Path) -> None:
+    clang = _program(tmp_path / "bin/clang", "")
+    tools = Tools({"PEANO_INSTALL_DIR": str(tmp_path), "PATH": ""}, ())
+    for targets, is_peano in (("    aie2    - AI Engine AIE2", True), ("    aarch64 - AArch64", False)):
+        clang.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo clang version 21 || echo '  Targets:\n{targets}'\n")
+        tool = tools.peano()
+        assert (tool is not None and tool.version == "clang version 21") == is_peano
 
 
 def test_a_compiler_that_does_not_run_is_none(tmp_path: Path) -> None:

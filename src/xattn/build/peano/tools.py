@@ -36,10 +36,12 @@ class Tools:
         return cls(dict(os.environ), tuple(Path(entry) for entry in sys.path if entry.endswith("-packages")))
 
     def peano(self) -> Tool | None:
-        """Peano's clang. A clang that is not of llvm-aie does not count: it knows nothing of AIE2."""
+        """Peano's clang. A clang that knows nothing of AIE2 does not count."""
         for path in self._clangs():
             version = version_of(path)
-            if "llvm-aie" in version:
+            if "llvm-aie" in version or (
+                version and re.search(r"^\s*aie2\b", _said(path, "--print-targets"), re.MULTILINE)
+            ):
                 return Tool(path, version)
         return None
 
@@ -82,9 +84,12 @@ class Tools:
 
 def version_of(compiler: Path) -> str:
     """The first line of what `--version` says, with the revision in brackets; "" where it does not run."""
+    return re.sub(r"\s+", " ", _said(compiler, "--version").strip().partition("\n")[0])
+
+
+def _said(compiler: Path, option: str) -> str:
     try:
-        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=_SECONDS)
+        done = subprocess.run([compiler, option], capture_output=True, text=True, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""
-    first = done.stdout.strip().partition("\n")[0] if done.returncode == 0 else ""
-    return re.sub(r"\s+", " ", first)
+    return done.stdout if done.returncode == 0 else ""

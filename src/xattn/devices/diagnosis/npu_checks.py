@@ -62,6 +62,8 @@ def _hardware(machine: Machine, npu: PciNpu | None) -> Check:
         remedy = (
             "an AMD processor with an XDNA1 NPU is needed (Ryzen 7040, 8040, 8000G); look into the BIOS for a switch"
         )
+        if not kernel_release(machine.root):
+            remedy = f"Linux is needed, {FIRST_KERNEL} or newer, and {remedy}"
         return _check("NPU", "missing", f"no NPU of AMD on the PCI bus{others}{where}", remedy)
     found = f"{npu.generation.title} at {npu.address}{f', {npu.name}' if npu.name else ''}{where}"
     if not npu.generation.is_supported:
