@@ -40,7 +40,7 @@ def test_every_part_of_a_request_counts(monkeypatch: pytest.MonkeyPatch) -> None
         BuildRequest("qkt", "tile", 16, 16, (("shift", 3),)),
         BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), "2025"),
         BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), "", "scores"),
-        BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), "", "", "peano"),
+        BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), toolchain="peano"),
     ]
     keys = {cache_key(request) for request in (REQUEST, *others)}
     assert len(keys) == 9

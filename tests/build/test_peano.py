@@ -33,7 +33,7 @@ def peano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePeano:
 
 
 def request(kernel: str = "baseline", design: str = "tile", symbol: str = "") -> BuildRequest:
-    return BuildRequest(kernel, design, SIDE, SIDE, (("shift", 5),), "", symbol, "peano")
+    return BuildRequest(kernel, design, SIDE, SIDE, (("shift", 5),), "", symbol, toolchain="peano")
 
 
 def test_the_command_line_is_the_right_one(peano: FakePeano) -> None:
@@ -146,8 +146,9 @@ def test_what_else_cannot_be_built(peano: FakePeano) -> None:
         (request("fused"), "kernel fused is not there in C"),
         (request("nothing"), "no kernel is called 'nothing'"),
         (request(design="ring"), "no design is called 'ring'"),
-        (request(symbol="two words"), "cannot name a function"),
-        (BuildRequest("baseline", "tile", 17, 17, (), "", "", "peano"), "cannot take 17 tokens"),
+        (request(symbol="two words"), "cannot name a function in C"),
+        (request(symbol="a.b"), "'a.b' cannot name a function in C: expected letters, digits and underscores"),
+        (BuildRequest("baseline", "tile", 17, 17, toolchain="peano"), "cannot take 17 tokens"),
         (BuildRequest("baseline", toolchain="gcc"), "no toolchain is called 'gcc'; there are xattn and peano"),
     ]:
         peano.answer(object_of("baseline", SIDE, "baseline"))

@@ -74,18 +74,13 @@ def build_images(
     one is taken (then DMA waits for the core). InputError names what does not fit otherwise.
     """
     spec, program = kernel_spec(kernel), compiled(kernel, tokens, width)
-    symbol = require_symbol(symbol or kernel)
+    symbol = symbol or kernel
+    if not is_symbol(symbol):
+        raise InputError(f"{symbol!r} cannot name a function: expected letters, digits, underscores and dots")
     image = kernel_object(program, symbol)
     use = kernel_use(spec, program, tokens, width, scalars or {}, symbol)
     placement = place_deepest(design_of(design), use)
     return assemble_images(placement, use, image, tokens, width)
-
-
-def require_symbol(name: str) -> str:
-    """The name itself; InputError if it cannot name a function."""
-    if not is_symbol(name):
-        raise InputError(f"{name!r} cannot name a function: expected letters, digits, underscores and dots")
-    return name
 
 
 def place_deepest(maker: Callable[[KernelUse, int], Design], kernel: KernelUse) -> Placement:

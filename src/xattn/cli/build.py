@@ -58,7 +58,9 @@ def build(
     from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 
     tokens, width = tile_shape(shape)
-    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect, symbol, toolchain.value)
+    request = BuildRequest(
+        kernel, design, tokens, width, _scalars(define or []), dialect, symbol, toolchain=toolchain.value
+    )
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")

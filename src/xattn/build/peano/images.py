@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,10 +14,10 @@ from xattn.build.images import (
     assemble_images,
     kernel_use,
     place_deepest,
-    require_symbol,
 )
 from xattn.build.peano.compile import ToolchainError, compile_kernel
 from xattn.build.peano.tools import Tool
+from xattn.errors import InputError
 from xattn.isa.elf import SHF_ALLOC, ElfImage, read_elf
 from xattn.kernels.registry import compiled, kernel_spec
 
@@ -35,7 +36,9 @@ def build_peano_images(
     ToolchainError when the compiler fails; InputError for a kernel that is not there in C, and for what does not fit.
     """
     spec = kernel_spec(kernel)
-    symbol = require_symbol(symbol or kernel)
+    symbol = symbol or kernel
+    if not re.fullmatch(r"[A-Za-z_]\w*", symbol, re.ASCII):
+        raise InputError(f"{symbol!r} cannot name a function in C: expected letters, digits and underscores")
     use = kernel_use(spec, compiled(kernel, tokens, width), tokens, width, scalars, symbol)
     data = compile_kernel(kernel, tokens, width, symbol, tool)
     image = read_elf(data)
