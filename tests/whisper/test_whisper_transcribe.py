@@ -165,6 +165,10 @@ def test_webvtt() -> None:
         ("", "a", 1),
         ("a", "b c d", 3),
         ("don’t", "don't", 0),
+        ("cold hearted and ill-disposed", "coldhearted and ill disposed", 0),
+        ("coldhearted", "cold hearted", 0),
+        ("cold hearted", "colder hearted", 0.5),
+        ("mister Dashwood", "Mr. Dashwood", 0),
     ],
 )
 def test_word_error_rate(reference: str, text: str, rate: float) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_WIDTH = 118
+_WIDTH = 130
 
 
 @app.command()
@@ -33,6 +33,10 @@ def quality(
         list[str] | None, typer.Option(metavar="NAME", help="A scheme to judge, repeatable (default: all).")
     ] = None,
     language: Annotated[str | None, typer.Option(metavar="CODE", help="Language such as en.")] = None,
+    spoken: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What is said: a line for each clip, words and then (name of its file)."),
+    ] = None,
     texts: Annotated[bool, typer.Option("--texts", help="Print what each scheme hears.")] = False,
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave transcripts out: faster.")] = False,
     json: Annotated[
@@ -41,7 +45,8 @@ def quality(
 ) -> None:
     """Judge schemes of attention: output errors, weights, the encoder, word errors, awkward rows.
 
-    Every figure is measured against float attention in the same model on the same speech.
+    Every figure is measured against float attention in the same model on the same speech; with --spoken, word errors
+    against what is said as well.
     """
     from rich.console import Console
 
@@ -51,6 +56,7 @@ def quality(
     from xattn.whisper.quality import measure_quality
     from xattn.whisper.schemes import scheme as named
     from xattn.whisper.schemes import schemes
+    from xattn.whisper.spoken import read_spoken, spoken_in
     from xattn.whisper.vocabulary import load_vocabulary
 
     chosen = [named(name) for name in dict.fromkeys(scheme or schemes())]
@@ -59,11 +65,13 @@ def quality(
     source = find_weights(None if weights is None else Path(weights))
     if source is None:
         raise InputError("no Whisper weights were found: name a file or folder with --weights, or set XATTN_WEIGHTS")
-    clips = [load_audio(Path(path)) for path in audio or [str(jfk_path())]]
+    paths = [Path(path) for path in audio or [str(jfk_path())]]
+    said = None if spoken is None else spoken_in(paths, read_spoken(spoken))
+    clips = [load_audio(path) for path in paths]
     model = source.load()
     vocabulary = None if no_text else load_vocabulary(model.path, model.dims.vocabulary)
     with progress_bar("hearing the clips") as steps:
-        record = measure_quality(model, clips, chosen, vocabulary, language=language, progress=steps)
+        record = measure_quality(model, clips, chosen, vocabulary, language=language, spoken=said, progress=steps)
     console = Console(stderr=json == "-")
     _show(record, source.describe(), console, texts)
     if json is not None:
@@ -79,7 +87,7 @@ def _show(record: QualityRecord, description: str, console: Console, texts: bool
     table = Table(pad_edge=False, show_edge=False, box=None)
     table.add_column("scheme")
     for name in ("cosine\nworst", "rel. L2\nmean", "rel. L2\nworst", "KL\nnats", "same\ntop key", "encoder\ncosine",
-                 "WER", "same\ntexts", "awkward\nrel. L2"):  # fmt: skip
+                 "encoder\nrel. L2", "WER", "WER of\nspoken", "same\ntexts", "awkward\nrel. L2"):  # fmt: skip
         table.add_column(name, justify="right", vertical="bottom")
     for row in record.schemes:
         table.add_row(*_cells(row, len(record.clips)))
@@ -108,7 +116,9 @@ def _cells(row: SchemeQuality, clips: int) -> list[str]:
         f"{row.kl_mean:.4f}",
         f"{row.top1_mean:.1%}",
         f"{row.encoder_cosine:.5f}",
+        f"{row.encoder_rel_l2:.4f}",
         "–" if row.wer is None else f"{row.wer:.3f}",
+        "–" if row.wer_spoken is None else f"{row.wer_spoken:.3f}",
         "–" if row.same_texts is None else f"{row.same_texts} of {clips}",
         f"{row.awkward_worst:.3f}",
     ]

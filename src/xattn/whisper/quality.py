@@ -19,7 +19,7 @@ from xattn.whisper.tensors import Float32
 from xattn.whisper.transcribe import transcribe
 from xattn.whisper.vocabulary import Vocabulary
 from xattn.whisper.weights import WhisperWeights
-from xattn.whisper.word_errors import word_error_rate
+from xattn.whisper.word_errors import word_errors, words
 
 _AWKWARD_TOKENS = 192
 _SCORE_RANGE = 8.0  # of awkward rows' logits, in nats: scores that a softmax tells apart
@@ -32,8 +32,9 @@ class SchemeQuality(msgspec.Struct, kw_only=True):
 
     `cosine_worst`, `rel_l2_*`, `kl_mean` (nats) and `top1_mean` (fraction of rows whose heaviest key is the same) are
     of layers' attention given the float model's Q, K and V; `encoder_cosine` is the worst of the clips' encoder outputs
-    with the scheme throughout. `wer` is against the float text, over all clips' words together; null without a decoder.
-    `awkward_worst` is the largest relative L2 of the adversarial rows, `awkward_case` which of them it is.
+    with the scheme throughout, `encoder_rel_l2` the mean of their relative L2. `wer` is against the float text, over
+    all clips' words together; null without a decoder. `wer_spoken` is against what was said; null where that is not
+    known. `awkward_worst` is the largest relative L2 of the adversarial rows, `awkward_case` which of them it is.
     """
 
     name: str
@@ -44,7 +45,9 @@ class SchemeQuality(msgspec.Struct, kw_only=True):
     kl_mean: float
     top1_mean: float
     encoder_cosine: float
+    encoder_rel_l2: float
     wer: float | None
+    wer_spoken: float | None
     same_texts: int | None
     awkward_worst: float
     awkward_case: str
@@ -66,6 +69,7 @@ def measure_quality(
     vocabulary: Vocabulary | None = None,
     *,
     language: str | None = None,
+    spoken: Sequence[str] | None = None,
     progress: Progress = lambda *_: None,
 ) -> QualityRecord:
     """Judge schemes on clips.
@@ -76,13 +80,16 @@ def measure_quality(
         chosen: schemes, judged in this order.
         vocabulary: for texts and word error rates; None leaves them out.
         language: of the speech.
+        spoken: what is said in each clip, where that is known.
         progress: told what is done.
 
     Raises:
-        InputError: no clips, or no schemes.
+        InputError: no clips, or no schemes, or another number of spoken texts than of clips.
     """
     if not clips or not chosen:
         raise InputError("nothing to judge: expected at least one clip and one scheme")
+    if spoken is not None and len(spoken) != len(clips):
+        raise InputError(f"{len(spoken)} spoken texts for {len(clips)} clips, expected one for each")
     total = len(clips) * (len(chosen) + 1)
     heard = []
     for number, clip in enumerate(clips):
@@ -94,7 +101,7 @@ def measure_quality(
         for number, one in enumerate(heard):
             progress(len(clips) * (place + 1) + number, total, f"{one.clip.name}: {judged.name}")
             rows.append(one.judge(judged))
-        found.append(_together(judged, rows, heard))
+        found.append(_together(judged, rows, heard, spoken))
         if vocabulary is not None:
             texts[judged.name] = [row.text for row in rows if row.text is not None]
     return QualityRecord(model=weights.name, clips=[c.name for c in clips], schemes=found, texts=texts)
@@ -108,6 +115,7 @@ class _Row(msgspec.Struct):
     kl: list[float]
     top1: list[float]
     encoder_cosine: float
+    encoder_rel_l2: float
     text: str | None
 
 
@@ -131,7 +139,7 @@ class _Heard:
         return found.text
 
     def judge(self, judged: Scheme) -> _Row:
-        row = _Row([], [], [], [], 0.0, None)
+        row = _Row([], [], [], [], 0.0, 0.0, None)
         for q, k, v, truth in self.layers:
             output = judged(q, k, v)
             row.cosine.append(cosine(output, truth))
@@ -141,15 +149,17 @@ class _Heard:
                 expected, found = self.reference.weights(q[one], k[one]), judged.weights(q[one], k[one])
                 row.kl.append(kl_divergence(found, expected))
                 row.top1.append(top1_agreement(found, expected))
-        row.encoder_cosine = cosine(np.ravel(encode(self.weights, self.mel, judged)), np.ravel(self.encoded))
+        encoded, truth = np.ravel(encode(self.weights, self.mel, judged)), np.ravel(self.encoded)
+        row.encoder_cosine, row.encoder_rel_l2 = cosine(encoded, truth), relative_l2(encoded, truth)
         row.text = self._text(judged)
         return row
 
 
-def _together(judged: Scheme, rows: list[_Row], heard: list[_Heard]) -> SchemeQuality:
+def _together(judged: Scheme, rows: list[_Row], heard: list[_Heard], spoken: Sequence[str] | None) -> SchemeQuality:
     awkward = awkward_errors(judged)
     worst = max(awkward, key=lambda name: awkward[name])
     pairs = [(h.text, r.text) for h, r in zip(heard, rows, strict=True) if h.text is not None and r.text is not None]
+    texts = [row.text for row in rows if row.text is not None]
     return SchemeQuality(
         name=judged.name,
         summary=judged.summary,
@@ -159,7 +169,9 @@ def _together(judged: Scheme, rows: list[_Row], heard: list[_Heard]) -> SchemeQu
         kl_mean=float(np.mean([row.kl for row in rows])),
         top1_mean=float(np.mean([row.top1 for row in rows])),
         encoder_cosine=min(row.encoder_cosine for row in rows),
+        encoder_rel_l2=float(np.mean([row.encoder_rel_l2 for row in rows])),
         wer=_word_errors(pairs) if pairs else None,
+        wer_spoken=_word_errors(list(zip(spoken, texts, strict=True))) if spoken and texts else None,
         same_texts=sum(a == b for a, b in pairs) if pairs else None,
         awkward_worst=awkward[worst],
         awkward_case=worst,
@@ -167,8 +179,9 @@ def _together(judged: Scheme, rows: list[_Row], heard: list[_Heard]) -> SchemeQu
 
 
 def _word_errors(pairs: list[tuple[str, str]]) -> float:
-    """Of all texts as one, so that long clips count for more."""
-    return word_error_rate(" ".join(said for said, _ in pairs), " ".join(found for _, found in pairs))
+    """Errors of all texts over all their words, so that long clips count for more."""
+    said = sum(len(words(text)) for text, _ in pairs)
+    return sum(word_errors(*pair) for pair in pairs) / max(said, 1)
 
 
 def awkward_errors(judged: Scheme) -> dict[str, float]:

@@ -19,6 +19,7 @@ from xattn.numerics.quantize import quantize
 from xattn.numerics.reference import attention_weights
 from xattn.numerics.sound import BLOCK_MAXIMUM_OPTIONS, DEFAULT_OPTIONS, SoundOptions, attention_sound
 from xattn.whisper.encoder import softmax_attention
+from xattn.whisper.rounded import ROUNDED
 from xattn.whisper.tensors import Float32
 
 TILE = 64
@@ -125,6 +126,7 @@ def schemes() -> dict[str, Scheme]:
         _scheme("sound-dither16", "a dither of period 16", _sound(replace(DEFAULT_OPTIONS, dither="dither16"))),
         _scheme("sound-block-max", "a max for each block, plain rounding", _sound(BLOCK_MAXIMUM_OPTIONS)),
         _scheme("sound-nearest", "running max, plain rounding: the tail is lost", _sound(nearest)),
+        *(Scheme(name, summary, way.attend, way.weights) for name, (summary, way) in ROUNDED.items()),
         Scheme("tile-float", "float, each 64 tokens attend to themselves alone", _tiles(softmax_attention),
                _tile_weights(_float_weights)),
         Scheme("seed", "the seed's v0 over all keys", partial(_compat, v0), partial(_compat_weights, v0)),
