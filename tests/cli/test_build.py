@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from xattn.array.pdi import read_pdi
 from xattn.cli.main import main
 from xattn.isa.elf import load_elf
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "build"))
+
+from fake_peano import VERSION, FakePeano, object_of
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +104,52 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "file").write_text("")
     assert main(["build", "qkt", "--out", str(tmp_path / "file")]) == 2
     assert "cannot write to" in capsys.readouterr().err
+
+
+def peano(*options: object) -> int:
+    return main(["build", *(str(option) for option in options), "--shape", "16x16", "--toolchain", "peano"])
+
+
+def test_a_build_by_another_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = FakePeano(tmp_path / "peano")
+    fake.answer(object_of("baseline", 16, "attention"))
+    monkeypatch.setenv("PEANO_INSTALL_DIR", str(fake.root))
+    assert peano("baseline", "--symbol", "attention", "-D", "shift=3", "--out", tmp_path / "out") == 0
+    text = capsys.readouterr().out
+    assert f"\ncompiled by peano: {VERSION}\n" in text
+    assert all(line in text for line in ("baseline.c ", "scalar_attention.h ", "C source of the kernel"))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["toolchain"], manifest["toolchain_version"], manifest["scalars"]) == (
+        "peano",
+        VERSION,
+        {"shift": 3},
+    )
+    assert (tmp_path / "out" / "baseline.o").read_bytes() == object_of("baseline", 16, "attention")
+
+
+def test_another_compiler_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = FakePeano(tmp_path / "peano")
+    fake.fail("baseline.c:8:5: error: so it is\nand more\n")
+    monkeypatch.setenv("PEANO_INSTALL_DIR", str(fake.root))
+    assert peano("baseline", "--out", tmp_path / "out") == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and not (tmp_path / "out").exists()
+    assert "failed with exit code 1 on baseline.c:\nbaseline.c:8:5: error: so it is\nand more\n" in captured.err
+
+
+def test_without_another_compiler_or_a_source_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("xattn.build.peano.tools.Tools.peano", lambda _: None)
+    for kernel, message in [
+        ("baseline", "Peano is not installed"),
+        ("fused", "kernel fused is not there in C, so no C compiler can build it; baseline, tiled, lut are"),
+    ]:
+        assert peano(kernel, "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -12,6 +12,9 @@ from xattn.array.mlir_ir import custom_form
 from xattn.build.designs import KernelUse
 from xattn.build.images import STACK_BYTES, Images, build_images
 from xattn.build.manifest import MANIFEST, BufferEntry, BuildRequest, CoreEntry, FileEntry, Manifest
+from xattn.build.peano.compile import find_peano
+from xattn.build.peano.images import build_peano_images
+from xattn.build.peano.sources import c_sources
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
 from xattn.numerics.lut import c_header, exp_table
@@ -19,9 +22,7 @@ from xattn.numerics.lut import c_header, exp_table
 
 def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
     """The files of a build by name; the manifest last. InputError when the request cannot be built."""
-    images = build_images(
-        request.kernel, request.design, request.tokens, request.width, dict(request.scalars), request.symbol
-    )
+    images, version = _images(request)
     files = {f"{request.kernel}.o": ("object: the kernel, callable by the C convention", images.object)}
     cores = []
     names: dict[bytes, str] = {}
@@ -37,8 +38,24 @@ def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
         "insts.bin": ("instruction stream of one run", images.instructions),
         "exp_lut.h": ("exp table of the integer softmax, for C", c_header(exp_table()).encode()),
     }
-    manifest = _manifest(request, images, tuple(cores), files)
+    if request.toolchain != BuildRequest.toolchain:
+        sources = c_sources(request.kernel).items()
+        files |= {name: ("C source of the kernel", data) for name, data in sources if name not in files}
+    manifest = _manifest(request, version, images, tuple(cores), files)
     return {name: data for name, (_, data) in files.items()} | {MANIFEST: manifest}
+
+
+def _images(request: BuildRequest) -> tuple[Images, str]:
+    """The design, built with the request's toolchain, and that one's version."""
+    scalars = dict(request.scalars)
+    wanted = (request.kernel, request.design, request.tokens, request.width, scalars, request.symbol)
+    if request.toolchain == "peano":
+        c_sources(kernel_spec(request.kernel).name)  # a kernel that is not there in C is no reason to install Peano
+        tool = find_peano(request.kernel)
+        return build_peano_images(*wanted, tool), tool.version
+    if request.toolchain != BuildRequest.toolchain:
+        raise InputError(f"no toolchain is called {request.toolchain!r}; there are xattn and peano")
+    return build_images(*wanted), __version__
 
 
 def _mlir(request: BuildRequest, images: Images) -> bytes:
@@ -51,7 +68,11 @@ def _mlir(request: BuildRequest, images: Images) -> bytes:
 
 
 def _manifest(
-    request: BuildRequest, images: Images, cores: tuple[CoreEntry, ...], files: dict[str, tuple[str, bytes]]
+    request: BuildRequest,
+    version: str,
+    images: Images,
+    cores: tuple[CoreEntry, ...],
+    files: dict[str, tuple[str, bytes]],
 ) -> bytes:
     design = images.design
     listed = tuple(
@@ -72,6 +93,8 @@ def _manifest(
         cores=cores,
         buffers=tuple(_buffers(images)),
         files=listed,
+        toolchain=request.toolchain,
+        toolchain_version=version,
     )
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 

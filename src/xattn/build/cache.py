@@ -19,7 +19,7 @@ from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 from xattn.cache import cache_folder
 from xattn.errors import FileFormatError
 
-_SOURCES = {".py", ".txt", ".json"}
+_SOURCES = {".py", ".txt", ".json", ".c", ".h"}
 _MOST_ENTRIES = 64  # builds that are kept; the oldest go first
 
 
@@ -27,8 +27,12 @@ def build(request: BuildRequest, folder: Path | None = None) -> tuple[dict[str, 
     """The files of a build by name, and whether they were made before. InputError when it cannot be built.
 
     `folder` is where builds are kept (default: in xattn's cache folder). A folder that cannot be written is no
-    hindrance: the build is then made anew each time.
+    hindrance: the build is then made anew each time, and so is what another compiler has a part in.
     """
+    if request.toolchain != BuildRequest.toolchain:
+        from xattn.build.artifacts import make_artifacts
+
+        return make_artifacts(request), False
     home = folder if folder is not None else cache_folder() / "builds"
     entry = home / cache_key(request)
     kept = _read(entry)

@@ -16,7 +16,8 @@ class BuildRequest:
     """What to build: a kernel for blocks of `tokens` × `width`, into a design, with its integers by name.
 
     `dialect` is the time whose MLIR text is wanted (`xattn.array.mlir_design.Dialect`; "" is the newest), `symbol` the
-    name of the kernel's function ("" is the kernel's own).
+    name of the kernel's function ("" is the kernel's own), `toolchain` what compiles the kernel: "xattn", or "peano"
+    from C.
     """
 
     kernel: str
@@ -26,6 +27,7 @@ class BuildRequest:
     scalars: tuple[tuple[str, int], ...] = ()
     dialect: str = ""
     symbol: str = ""
+    toolchain: str = "xattn"
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -72,6 +74,8 @@ class Manifest(msgspec.Struct, frozen=True):
     cores: tuple[CoreEntry, ...]
     buffers: tuple[BufferEntry, ...]
     files: tuple[FileEntry, ...]
+    toolchain: str = "xattn"
+    toolchain_version: str = ""
 
 
 def read_manifest(data: bytes) -> Manifest:

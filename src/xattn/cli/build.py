@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from xattn.build.manifest import Manifest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class Toolchain(str, Enum):
+    """What compiles a kernel."""
+
+    xattn = "xattn"
+    peano = "peano"
 
 
 @app.command()
@@ -35,18 +43,24 @@ def build(
     dialect: Annotated[
         str, typer.Option(metavar="TIME", help="MLIR as mlir-aie took it in 2025, 2026-04 or 2026-08 [default: newest]")
     ] = "",
+    toolchain: Annotated[
+        Toolchain,
+        typer.Option(help="What compiles the kernel: xattn itself; or Peano (llvm-aie), from C, if installed."),
+    ] = Toolchain.xattn,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
     """Build a kernel: core programs, a relocatable object, PDI, xclbin, instruction stream, MLIR and a manifest.
 
-    Nothing but xattn is needed. The same input gives the same bytes, and what was built before is taken from the
-    cache. Not run on an NPU here: `xattn inspect` shows what the files say.
+    Nothing but xattn is needed, unless --toolchain names another compiler. The same input gives the same bytes, and
+    what was built before is taken from the cache. Not run on an NPU here: `xattn inspect` shows what the files say.
     """
     from xattn.build.cache import build as build_files
     from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 
     tokens, width = tile_shape(shape)
-    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect, symbol)
+    request = BuildRequest(
+        kernel, design, tokens, width, _scalars(define or []), dialect, symbol, toolchain=toolchain.value
+    )
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")
@@ -83,6 +97,8 @@ def _summary(manifest: Manifest, cached: bool) -> str:
         f"{manifest.design}: {_count(cores, 'core')} in {_count(columns, 'column')}, "
         f"{_count(manifest.buffers_deep, 'buffer')} an argument{', from the cache' if cached else ''}",
     ]
+    if manifest.toolchain != Toolchain.xattn.value:
+        lines.append(f"compiled by {manifest.toolchain}: {manifest.toolchain_version}")
     for buffer in manifest.buffers:
         blocks = f"{buffer.blocks} × {buffer.bytes // buffer.blocks:,} bytes"
         lines.append(f"host buffer {buffer.argument}  {buffer.name} ({buffer.direction}), {blocks}")

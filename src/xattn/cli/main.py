@@ -33,7 +33,8 @@ COMMANDS = {
     "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
     "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),
     "realtime": ("xattn.cli.realtime", "How fast a Whisper model would be, and what bounds it, line by line."),
-    "run": ("xattn.cli.run", "Run a function of an ELF program on the simulated core."),
+    "run": ("xattn.cli.run", "Run a kernel on the NPU or a simulator, or a function of an ELF program."),
+    "doctor": ("xattn.cli.doctor", "Say what this machine has for the NPU, and what to do about what is missing."),
     "simulate": ("xattn.cli.simulate", "Run an xclbin with its instruction stream on the simulated array."),
 }
 

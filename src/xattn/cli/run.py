@@ -1,10 +1,11 @@
-"""`xattn run`: call a function of an ELF program, of whatever compiler, on the simulated core."""
+"""`xattn run`: call a function of an ELF program, of whatever compiler, on the simulated core; or run a kernel."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ from xattn.cli.call import (
     spinner,
 )
 from xattn.cli.files import write_bytes
+from xattn.cli.run_kernel import DeviceChoice, Wanted, is_kernel, refuse, run_kernel
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ SHOWN = 20  # findings in the text report
 
 @app.command()
 def run(
-    file: Annotated[str, typer.Argument(help="ELF executable for an AIE2 core.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE|KERNEL", help="ELF executable for an AIE2 core; or a kernel by name, or a build."),
+    ],
     call: CallOption = None,
     arg: ArgOption = None,
     load: LoadOption = None,
@@ -64,16 +69,54 @@ def run(
     ] = None,
     engine: EngineOption = EngineChoice.interpreter,
     max_cycles: MaxCyclesOption = 100_000_000,
+    device: Annotated[
+        DeviceChoice | None,
+        typer.Option(
+            help="Run a kernel: on the NPU (through XRT), the simulated array, a simulated core, or as its integer "
+            "model on the host. There is no falling back. [default: sim]",
+            show_default=False,
+        ),
+    ] = None,
+    design: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Kernel on npu or array: how it is built. [default: tile]")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(metavar="TxW", help="Kernel: tokens × channels of a block. [default: 64x64]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Kernel: random bytes for what --load does not give. [default: 0]")
+    ] = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="Kernel: run it so often. [default: 1]")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.001, help="Kernel on npu: give a run up. [default: 10]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Run a function of an ELF program on the simulated core; print cycles, result and findings.
+    """Run a function of an ELF program on the simulated core, or a kernel on a device.
 
-    Arguments go where the C convention of AIE2 compilers puts them: integers to r0, r1 …, pointers to p0, p1 …, each
-    counted on its own. Wherever an address stands, a symbol of the file can stand too, with an offset (table+0x20).
-    Results are in r0 or in memory.
+    For a kernel, --load FILE@q, @k and @v give int8 blocks, --arg 4 the shift, --dump out=FILE keeps the output, which
+    is compared with the integer model.
 
-    Exit code 0 when the run ended, 1 when it was stopped by a finding or could not go on, 2 for bad input.
+    An ELF program's arguments go where the C convention of AIE2 compilers puts them: integers to r0, r1 …, pointers to
+    p0, p1 …, each counted on its own. Wherever an address stands, a symbol of the file can stand too, with an offset
+    (table+0x20). Results are in r0 or in memory.
+
+    Exit code 0 when the run ended, 1 when it was stopped by a finding or could not go on, or when a kernel's output is
+    not the model's; 2 for bad input, and where the device is missing.
     """
+    if is_kernel(file, device):
+        of_programs = {"--call": call, "--sp": sp, "--stack": stack, "--strict": strict, "--severity": severity}
+        refuse(of_programs, f"{file} is a kernel; only ELF programs take %s")
+        where = device or DeviceChoice.sim
+        options = Wanted(
+            file, where, design, shape, seed, runs, timeout, arg or [], load or [], dump or [], engine.value
+        )
+        run_kernel(options, as_json)
+        return
+    of_kernels = {"--design": design, "--shape": shape, "--seed": seed, "--runs": runs, "--timeout": timeout}
+    refuse(of_kernels, f"{file} is no kernel; only kernels take %s")
+    if Path(file).is_dir():
+        raise InputError(f"{file} is a folder: if xattn build wrote it, run it with --device npu")
     from xattn.isa.elf import load_elf
     from xattn.sim.findings import SimulationError
 

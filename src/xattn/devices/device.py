@@ -40,6 +40,8 @@ class RunResult:
     """What did the run, on a device that has several: "interpreter" (which looks for everything) or "translator"."""
     note: str = ""
     """Why the run was slower than asked for, in one line."""
+    seconds: float | None = None
+    """Measured wall time of an NPU's run, from its submission to its end; None where nothing is measured."""
 
 
 class LoadedKernel(Protocol):
