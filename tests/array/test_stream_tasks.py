@@ -77,6 +77,18 @@ def test_inputs_end_with_the_outputs_of_their_column() -> None:
     assert late.ended is None, "it was started after the output"
 
 
+def test_inputs_may_be_started_behind_their_output() -> None:
+    out, into = ShimChannel(0, 0, to_array=False), ShimChannel(0, 0, to_array=True)
+    blocks = [[*transfer(out, n, host_bd(4), 1, token=True), *transfer(into, n + 8, host_bd(4), 0)] for n in range(2)]
+    operations = [operation for block in blocks for operation in block]
+    found = replay(InstructionStream((*operations, wait(out), wait(out))))
+    last = len(operations)
+    assert [task.ended for task in found.tasks] == [last, last, last + 1, last + 1]
+    inputs_first = [operation for block in blocks for operation in (*block[4:], *block[:4])]
+    found = replay(InstructionStream((*inputs_first, wait(out), wait(out))))
+    assert [task.ended for task in found.tasks] == [last, last, last + 1, last + 1]
+
+
 def test_writes_by_mask_count_and_other_tiles_do_not() -> None:
     first = register(TileKind.SHIM, "DMA_BD3_0")
     queue = register(TileKind.CORE, "DMA_S2MM_0_Start_Queue")

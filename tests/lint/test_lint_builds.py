@@ -9,15 +9,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from lint_cases import built, names, report
+from lint_cases import built, channel, done, names, report, stream
 
+from xattn.array.transfers import host_bd, transfer
 from xattn.array.xclbin import write_xclbin
 from xattn.array.xclbin_build import NpuKernel, build_xclbin
 from xattn.build.artifacts import make_artifacts
 from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 from xattn.lint.files import read_subject, subjects_of
 from xattn.lint.rules import RULES, lint
-from xattn.lint.subject import Subject
+from xattn.lint.subject import Named, Subject
 
 OTHERS = ("baseline", "tiled", "lut", "vectorized", "vectorized_lut", "vectorized_pv", "fused")
 
@@ -254,10 +255,10 @@ def test_foreign_folders_are_looked_at(foreign: Path) -> None:
         lint(subject, static)
 
 
-def only(foreign: Path, pattern: str) -> Subject:
-    found = sorted(path for path in foreign.rglob(pattern) if path.is_file())
+def only(foreign: Path, *patterns: str) -> Subject:
+    found = [path for pattern in patterns for path in sorted(foreign.rglob(pattern)) if path.is_file()]
     if not found:
-        pytest.skip(f"NOT CHECKED: no {pattern} in the folder that XATTN_FOREIGN names")
+        pytest.skip(f"NOT CHECKED: no {patterns[0]} in the folder that XATTN_FOREIGN names")
     return next(subjects_of(found[:1]))
 
 
@@ -277,6 +278,18 @@ def test_the_published_stream_for_four_columns(foreign: Path) -> None:
     assert set(found) == {"serial-columns", "many-host-buffers"}
     assert found["serial-columns"].startswith("columns 1, 2, 3 start only after another column (here 0)")
     assert "uses 8 host buffers" in found["many-host-buffers"]
+
+
+def test_a_real_image_whose_stack_lies_over_its_input(foreign: Path) -> None:
+    """Its accumulators do not fit the stack: seen in its code, by the simulator, and in what it puts out."""
+    image = only(foreign, "matmul_fixed.mlir.prj/main.pdi", "*matmul_fixed.mlir.prj_main.pdi").images[0]
+    into, out = channel(to_array=True), channel()
+    moved = stream(transfer(into, 1, host_bd(128), 0), transfer(out, 0, host_bd(64), 1, token=True), done(0))
+    subject = Subject("matmul", images=[image], streams=[Named("insts.bin", moved)])
+    found = {finding.rule: finding.message for finding in lint(subject).findings}
+    assert set(found) == {"stack-overlaps-buffer", "simulator-remarks", "output-differs-between-calls"}
+    assert "takes 0x70000 to 0x704ff (1,280 bytes: " in found["stack-overlaps-buffer"]
+    assert "the stack pointer becomes 0x70500" in found["simulator-remarks"]
 
 
 # damaged files

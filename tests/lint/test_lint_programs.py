@@ -8,6 +8,7 @@ from lint_cases import built, files_of, names, report, with_kernel
 from xattn.isa import assemble_program
 from xattn.isa.elf_writer import write_object
 from xattn.lint.stack_use import StackUse, stack_use
+from xattn.sim.core import Core
 from xattn.sim.program import Program
 
 STACK_RULES = ("stack-overlaps-buffer", "stack-larger-than-reserved", "stack-size-unknown")
@@ -34,6 +35,24 @@ def test_frames_add_up_along_the_deepest_calls() -> None:
     found = use(text)
     assert (found.start, found.bytes, found.doubts) == (0x70000, 64 + 1024, ())
     assert [size for _, size in found.path] == [0, 64, 1024]
+
+
+def test_a_core_takes_as_much_as_was_counted() -> None:
+    """Against the simulated core, which does the calls: the highest stack pointer of a run."""
+    text = f" movxm sp, #0x70000\n{call('a')} done\n nop*5\n.align 16\na:\n mov r16, lr\n paddb [sp], #64\n"
+    text += call("b") + call("c") + " paddb [sp], #-64\n mov lr, r16\n nop\n ret lr\n nop*5\n"
+    text += function("b", 1024) + function("c", 96)
+    highest = 0
+
+    def watch(*_: object) -> None:
+        nonlocal highest
+        pointer = core.registers["SP"]
+        highest = max(highest, pointer if isinstance(pointer, int) else 0)
+
+    core = Core(trace=watch)
+    core.load(assemble_program(text).code)
+    assert core.run(0, max_cycles=1000).stopped
+    assert highest - 0x70000 == use(text).bytes == 64 + 1024
 
 
 def test_a_frame_that_is_opened_in_a_delay_slot_counts_for_the_call() -> None:

@@ -41,7 +41,8 @@ class Task:
     """A task of a shim channel: when it starts (operation number), its chain of BDs, and what it moves.
 
     `ended` is the operation that proves it done: a wait for its token or for a later one of its channel, or, for data
-    on their way into the array, the wait for an output that was started after it. None: nothing proves it.
+    on their way into the array, the wait for the output that they were started for: before it, or, in a column whose
+    first task is an output, behind it and before the next one. None: nothing proves it.
     """
 
     started: int
@@ -210,14 +211,26 @@ class _Reader:
                     self._end_inputs(index, task)
 
     def _end_inputs(self, index: int, output: Task) -> None:
-        """An output that is done has used the inputs started before it: those of its column, and of columns that
-        have no outputs of their own."""
+        """An output that is done has used its inputs: those of its column, and of columns that have no outputs."""
         with_outputs = {task.channel.column for task in self.found.tasks if not task.channel.to_array}
+        behind = self._behind_inputs(output)
         for task in self.found.tasks:
             column = task.channel.column
             near = column == output.channel.column or column not in with_outputs
-            if task.ended is None and task.channel.to_array and near and task.started < output.started:
+            if task.ended is None and task.channel.to_array and near and task.started < behind:
                 task.ended = index
+
+    def _behind_inputs(self, output: Task) -> int:
+        """The operation from which on started inputs are not those of `output`.
+
+        Where a stream starts an output first and its inputs after it, that is the next output of the channel.
+        """
+        column = output.channel.column
+        first = next((task for task in self.found.tasks if task.channel.column == column), output)
+        if first.channel.to_array:
+            return output.started
+        later = (task.started for task in self.found.on(output.channel) if task.started > output.started)
+        return next(later, U32_MAX)
 
 
 def _last_word(bd: BufferDescriptor, repeat: int) -> int:
