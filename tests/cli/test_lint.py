@@ -70,6 +70,14 @@ def test_warnings_fail_when_it_is_strict(unwaited: Path, capsys: pytest.CaptureF
     assert linted([str(unwaited), "--strict"], capsys)[0] == 1
 
 
+def test_inspect_shows_them_as_remarks(folder: Path, unwaited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(unwaited)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("remark: 1 transfers of S2MM_0 of column 0 to host buffer 2 are not waited for")
+    assert main(["inspect", str(folder / "insts.bin")]) == 0
+    assert "remark" not in capsys.readouterr().out
+
+
 def test_rules_can_be_chosen(folder: Path, unwaited: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert linted([str(unwaited), "--strict", "--rule", "serial-columns"], capsys) == (0, "no findings (1 rule)\n")
     rules = ["--rule", "serial-columns", "--rule", "output-not-awaited"]

@@ -11,11 +11,15 @@ import msgspec
 import pytest
 from lint_cases import built, channel, done, names, report, stream
 
+from xattn.array.cdo import write_cdo
+from xattn.array.instructions import read_instructions, write_instruction_text
+from xattn.array.pdi import read_pdi
 from xattn.array.transfers import host_bd, transfer
 from xattn.array.xclbin import write_xclbin
 from xattn.array.xclbin_build import NpuKernel, build_xclbin
 from xattn.build.artifacts import make_artifacts
 from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
+from xattn.errors import FileFormatError
 from xattn.lint.files import read_subject, subjects_of
 from xattn.lint.rules import RULES, lint
 from xattn.lint.subject import Named, Subject
@@ -51,6 +55,17 @@ def test_kernels_that_take_longer_are_clean_too(kernel: str, size: int) -> None:
 def test_mlir_of_another_time_is_clean_where_it_was_asked_for(dialect: str) -> None:
     files = make_artifacts(BuildRequest("qkt", "tile", 16, 16, dialect=dialect))
     assert names(files) == set()
+
+
+def test_files_are_known_by_what_is_in_them() -> None:
+    cdo = write_cdo(read_pdi(built()["qkt_tile.pdi"]).cdo())
+    text = write_instruction_text(read_instructions(built()["insts.bin"])).encode()
+    subject = read_subject({"a": cdo, "b.txt": text, "c": built()["core_0_2.elf"], "d": built()["qkt.o"]}, "build")
+    counts = (subject.images, subject.streams, subject.programs, subject.objects)
+    assert [[named.name for named in found] for found in counts] == [["a"], ["b.txt"], ["c"], ["d"]]
+    assert lint(subject).findings == []
+    with pytest.raises(FileFormatError, match=r"notes\.bin: found 6e 6f"):
+        read_subject({"notes.bin": b"not ours"}, "build")
 
 
 # objects and programs

@@ -42,7 +42,6 @@ def runs_of(subject: Subject) -> Runs | None:
         return None
     if subject.runs is None:
         subject.runs = _run(subject)
-    assert isinstance(subject.runs, Runs)
     return subject.runs
 
 

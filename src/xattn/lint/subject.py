@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from xattn.array.cdo import Cdo
 from xattn.array.configuration import Configuration
@@ -18,6 +18,9 @@ from xattn.array.xclbin import Xclbin
 from xattn.build.manifest import Manifest
 from xattn.isa.elf import ElfImage
 from xattn.lint.mlir_text import MlirText
+
+if TYPE_CHECKING:
+    from xattn.lint.execution import Runs
 
 DEFAULT_CYCLES = 5_000_000  # of a run on the simulator: some ten seconds of scalar code on one core
 
@@ -62,7 +65,7 @@ class Subject:
     expected: Mapping[str, int] = field(default_factory=dict)
     max_cycles: int = DEFAULT_CYCLES
     is_folder: bool = False
-    runs: object = None  # what `execution` keeps here once it has run the files
+    runs: Runs | None = None  # kept here by `execution` once it has run the files
 
     @property
     def image(self) -> Named[Image] | None:
