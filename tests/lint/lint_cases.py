@@ -38,9 +38,9 @@ def names(files: Mapping[str, bytes], *rules: str, **settings) -> set[str]:
     return {finding.rule for finding in report(files, *rules, **settings).findings}
 
 
-def with_kernel(text: str) -> Images:
-    """The tile design of qkt on 16×16 blocks with another function qkt: p0 Q, p1 K, p2 the output (256 bytes)."""
-    images = build_images("qkt", "tile", 16, 16)
+def with_kernel(text: str, design: str = "tile") -> Images:
+    """A design of qkt on 16×16 blocks with another function qkt: p0 Q, p1 K, p2 the output (256 bytes)."""
+    images = build_images("qkt", design, 16, 16)
     image = read_elf(write_object(assemble_program(f".func qkt\n{text}\n ret lr\n nop*5\n")), "qkt.o")
     return assemble_images(images.placement, images.kernel, image, 16, 16)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lint_cases import built, files_of, names, report, with_kernel
 
-from xattn.array.instructions import InstructionStream, read_instructions, write_instructions
+from xattn.array.instructions import InstructionStream, Operation, Sync, read_instructions, write_instructions
+from xattn.lint.execution import runs_of
+from xattn.lint.files import read_subject
 
 RUNS = ("simulated-run", "simulator-remarks", "constant-output", "output-differs-between-calls")
 
@@ -88,3 +92,51 @@ def test_a_core_that_runs_too_long_ends_the_run_too() -> None:
 
 def test_an_image_alone_is_not_run() -> None:
     assert report({"qkt.pdi": built()["qkt_tile.pdi"]}, *RUNS).unchecked == []
+
+
+# what lints say of a stream, against what the simulated array does with it
+
+
+def with_stream(operations: Sequence[Operation]) -> dict[str, bytes]:
+    stream = InstructionStream(tuple(operations), columns=1)
+    return {"qkt.pdi": built()["qkt_tile.pdi"], "insts.bin": write_instructions(stream)}
+
+
+def operations_of_a_build() -> tuple[Operation, ...]:
+    return read_instructions(built()["insts.bin"]).operations
+
+
+def test_a_wait_that_nothing_ends_is_a_deadlock() -> None:
+    operations = operations_of_a_build()
+    assert names(with_stream(operations)) == set()
+    assert names(with_stream([*operations, operations[-1]])) == {"wait-without-token", "simulated-run"}
+
+
+def test_a_bd_that_is_written_in_use_is_seen_at_work() -> None:
+    operations = operations_of_a_build()
+    rewritten = [*operations[:3], operations[0], operations[1], *operations[3:]]  # Q's BD again, once it is started
+    found = report(with_stream(rewritten)).findings
+    assert {finding.rule for finding in found} == {"bd-rewritten-in-use", "simulator-remarks"}
+    assert any("bd-rewritten-in-use: BD 0 is written while" in finding.message for finding in found)
+
+
+def test_columns_in_turn_take_longer() -> None:
+    """With cores that work for 28,000 cycles, four columns in turn take up to three times that longer.
+
+    Less, since at once the last columns start later too: the controller starts one transfer after another.
+    """
+    work = "movxm r2, #4000\n nop*4\n .align 16\n idle:\n add r2, r2, #-1\n jnz r2, #idle\n nop*5\n"
+    files = files_of(with_kernel(work + COPY, "columns4"))
+    operations = read_instructions(files["insts.bin"]).operations
+    waits = [operation for operation in operations if isinstance(operation, Sync)]
+    starts = [operation for operation in operations if not isinstance(operation, Sync)]
+    size = len(starts) // len(waits)
+    in_turn = [o for n, done in enumerate(waits) for o in (*starts[n * size : (n + 1) * size], done)]
+    cycles = []
+    for order, expected in ((operations, set()), (in_turn, {"serial-columns"})):
+        files["insts.bin"] = write_instructions(InstructionStream(tuple(order), columns=4))
+        assert names(files) == expected
+        runs = runs_of(read_subject(files, "build"))
+        assert runs is not None
+        cycles.append(runs.results[-1].cycles)
+    assert 2 * 28_000 < cycles[1] - cycles[0] < 3 * 28_000
