@@ -18,7 +18,7 @@ LONGEST = 500
 # docs/architecture.md; `errors`, `files` and `cache` are below all, `xattn` itself (the version) too.
 FLOORS = {
     "isa": 1, "numerics": 1, "array": 1, "sim": 2, "compiler": 2, "cpu": 2, "kernels": 3, "build": 4, "devices": 5,
-    "testing": 5,
+    "testing": 5, "lint": 5,
     "bench": 6, "whisper": 7, "cli": 8,
 }  # fmt: skip
 BELOW_ALL = {"errors", "files", "cache", "__version__"}

@@ -10,12 +10,10 @@ from xattn.array.cdo_layout import driver_layout, without_padding
 from xattn.array.configuration import Configuration, CoreImage, configure
 from xattn.array.facts import facts_of
 from xattn.array.host_sequence import host_sequence
-from xattn.array.instructions import InstructionStream, write_instructions
+from xattn.array.instructions import write_instructions
 from xattn.array.operation_text import operation_text
 from xattn.array.pdi import build_pdi, write_pdi
 from xattn.array.placement import place
-from xattn.array.stream_lint import remarks
-from xattn.array.transfers import ShimChannel, host_bd, transfer, wait
 from xattn.array.xclbin import write_xclbin
 from xattn.array.xclbin_build import build_xclbin
 from xattn.errors import FileFormatError
@@ -81,24 +79,3 @@ def test_operations_in_words() -> None:
 def test_foreign_files_are_refused() -> None:
     with pytest.raises(FileFormatError, match="expected an xclbin, a PDI, a CDO or an NPU instruction stream"):
         facts_of(b"\x7fELF")
-
-
-def columns(serial: bool) -> InstructionStream:
-    starts, waits = [], []
-    for column in range(2):
-        out = ShimChannel(column, 0, to_array=False)
-        part = transfer(out, 0, host_bd(16), 4 + column, token=True)
-        starts += [*part, wait(out)] if serial else part
-        waits += [] if serial else [wait(out)]
-    return InstructionStream((*starts, *waits))
-
-
-def test_remarks() -> None:
-    (serial, buffers) = remarks(columns(serial=True))
-    assert serial.startswith("columns 1 start only after another column was waited for")
-    assert buffers.startswith("host buffers up to number 5 are used")
-    assert list(remarks(columns(serial=False))) == [buffers]
-    assert list(remarks(STREAM)) == []
-    into = ShimChannel(0, 0, to_array=True)
-    five = InstructionStream(tuple(transfer(into, 0, host_bd(16), 0)) * 5)
-    assert list(remarks(five)) == ["MM2S_0 of column 0 has 5 tasks started without a wait: its queue holds 4"]

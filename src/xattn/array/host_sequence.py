@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from xattn.array.design import Transfer, Wait
 from xattn.array.instructions import InstructionStream, Operation
 from xattn.array.placement import Placement
-from xattn.array.stream_lint import QUEUE_DEPTH
+from xattn.array.stream_tasks import QUEUE_DEPTH
 from xattn.array.transfers import host_bd, transfer, wait
 from xattn.errors import InputError
 

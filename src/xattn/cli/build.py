@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xattn.cli.files import integer, tile_shape, write_bytes
+from xattn.cli.files import scalar_values, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
     from xattn.build.manifest import Manifest
+
+_MAX_CYCLES = 100_000  # of a run on the simulator: a second or two; `xattn lint` allows more
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,25 +49,34 @@ def build(
         Toolchain,
         typer.Option(help="What compiles the kernel: xattn itself; or Peano (llvm-aie), from C, if installed."),
     ] = Toolchain.xattn,
+    check: Annotated[
+        bool, typer.Option("--lint/--no-lint", help="Look for mistakes in what was built; errors stop the build.")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
     """Build a kernel: core programs, a relocatable object, PDI, xclbin, instruction stream, MLIR and a manifest.
 
     Nothing but xattn is needed, unless --toolchain names another compiler. The same input gives the same bytes, and
     what was built before is taken from the cache. Not run on an NPU here: `xattn inspect` shows what the files say.
+    What `xattn lint` finds in them goes to standard error; when that is an error, nothing is written and the exit code
+    is 1.
     """
     from xattn.build.cache import build as build_files
     from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 
     tokens, width = tile_shape(shape)
-    request = BuildRequest(
-        kernel, design, tokens, width, _scalars(define or []), dialect, symbol, toolchain=toolchain.value
-    )
+    scalars = tuple(sorted(scalar_values(define or []).items()))
+    request = BuildRequest(kernel, design, tokens, width, scalars, dialect, symbol, toolchain=toolchain.value)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")
     with progress_bar(f"building {kernel} for {design}"):
         files, cached = build_files(request)
+        found = _mistakes(files, folder.name) if check else []
+    for line in found:
+        typer.echo(line, err=True)
+    if any(line.startswith("error") for line in found):
+        raise typer.Exit(1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,14 +89,15 @@ def build(
         typer.echo(_summary(read_manifest(files[MANIFEST]), cached), nl=False)
 
 
-def _scalars(texts: list[str]) -> tuple[tuple[str, int], ...]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"--define {text}: expected NAME=VALUE")
-        found[name] = integer(value)
-    return tuple(sorted(found.items()))
+def _mistakes(files: dict[str, bytes], name: str) -> list[str]:
+    """What lints find in the files of a build, a line each."""
+    from xattn.cli.lint import report_lines
+    from xattn.lint.files import read_subject
+    from xattn.lint.rules import lint
+
+    subject = read_subject(files, name, lenient=True)
+    subject.max_cycles = _MAX_CYCLES
+    return report_lines(lint(subject))
 
 
 def _summary(manifest: Manifest, cached: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from xattn.errors import FileFormatError, InputError
@@ -58,6 +59,17 @@ def integer(text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise InputError(f"expected an integer such as 4096 or 0x1000, found {text!r}") from None
+
+
+def scalar_values(texts: Sequence[str]) -> dict[str, int]:
+    """Integers by name, of options such as --define shift=3, in their order. InputError for other texts."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--define {text}: expected NAME=VALUE")
+        found[name] = integer(value)
+    return found
 
 
 def tile_shape(text: str) -> tuple[int, int]:

@@ -146,13 +146,15 @@ def _array_lines(data: bytes, writes: bool) -> Iterator[str]:
 
 def _stream_lines(stream: InstructionStream) -> Iterator[str]:
     from xattn.array.operation_text import operation_text
-    from xattn.array.stream_lint import remarks
+    from xattn.lint.rules import STREAM_RULES, lint
+    from xattn.lint.subject import Named, Subject
 
     count = len(stream.operations)
     yield f"instruction stream, {count} operations; array of {stream.rows} rows, columns: {stream.columns}"
     for index, operation in enumerate(stream.operations):
         yield f"{str(index).rjust(len(str(count)))}  {operation_text(operation)}"
-    yield from (f"remark: {text}" for text in remarks(stream))
+    report = lint(Subject("stream", streams=[Named("stream", stream)]), STREAM_RULES)
+    yield from (f"remark: {finding.message} [{finding.rule}]" for finding in report.findings)
 
 
 def _xclbin_lines(xclbin: Xclbin, size: int, writes: bool) -> Iterator[str]:

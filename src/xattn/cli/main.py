@@ -29,6 +29,7 @@ COMMANDS = {
     "build": ("xattn.cli.build", "Build a kernel into files for the NPU: PDI, xclbin, instruction stream, ELF."),
     "inspect": ("xattn.cli.inspect", "Explain an xclbin, PDI, instruction stream or ELF file, of any tool."),
     "diff": ("xattn.cli.diff", "Say what two such files say differently."),
+    "lint": ("xattn.cli.lint", "Look for mistakes in an NPU build's files, of any tool."),
     "lut": ("xattn.cli.lut", "Make the exp table of the integer softmax (text or C header)."),
     "transcribe": ("xattn.cli.transcribe", "Transcribe speech with the encoder attending in int8."),
     "quality": ("xattn.cli.quality", "Judge schemes of attention on real speech: errors, weights, words."),

@@ -18,7 +18,7 @@ from xattn.sim.core import Core, Result
 from xattn.sim.findings import Kind, Severity, SimulationError
 
 Used = Callable[[], "list[tuple[int, int]]"]
-CORE_CYCLES = 1 << 40  # the array's own limit ends a run, not the core's
+CORE_CYCLES = 1 << 40  # unless it is said, the array's own limit ends a run, not the core's
 
 
 @dataclass
@@ -31,15 +31,23 @@ class CoreActivity(Activity):
 class TileCore:
     """The core of a core tile: what it sees of memory, and `lock_of(number)` for its instructions' lock numbers.
 
-    `used()` lists what of its memory DMA and loaded data take; the stack must not grow into that.
+    `used()` lists what of its memory DMA and loaded data take; the stack must not grow into that. `max_cycles` is how
+    long it may execute, all runs together.
     """
 
     def __init__(
-        self, place: Place, context: Context, view: SharedView, lock_of: Callable[[int], Lock], used: Used, strict: bool
+        self,
+        place: Place,
+        context: Context,
+        view: SharedView,
+        lock_of: Callable[[int], Lock],
+        used: Used,
+        strict: bool,
+        max_cycles: int = CORE_CYCLES,
     ):
         # compilers read old values on purpose while new ones are on their way
         self.core = Core(memory=view.memory, strict=strict, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE})
-        self._view, self._lock_of, self._used = view, lock_of, used
+        self._view, self._lock_of, self._used, self._max_cycles = view, lock_of, used, max_cycles
         self.place = place
         self.name = f"core ({place[0]},{place[1]})"
         self.activity = CoreActivity()
@@ -91,7 +99,7 @@ class TileCore:
         context = self._context
         base = context.now - self.core.cycle  # the core counts its own cycles
         resumed = context.now
-        steps = self.core.steps(0, max_cycles=CORE_CYCLES)
+        steps = self.core.steps(0, max_cycles=self._max_cycles)
         waited: int | None = None
         self.core.stack = None
         while True:

@@ -24,7 +24,7 @@ from xattn.isa.timing import DATA_MEMORY_BYTES
 from xattn.sim.array.addressing import Offsets
 from xattn.sim.array.context import Context
 from xattn.sim.array.controller import Controller
-from xattn.sim.array.cores import TileCore
+from xattn.sim.array.cores import CORE_CYCLES, TileCore
 from xattn.sim.array.dma import Channel, Surroundings, Target
 from xattn.sim.array.findings import ArrayError, ArrayFindings, ArrayKind
 from xattn.sim.array.locks import Lock
@@ -49,6 +49,7 @@ class Array:
     """An XDNA1 array of `columns` columns: shim, mem tile, four cores. What a run leaves behind, the next one finds.
 
     `strict`: every finding is an error; `severity` sets single kinds. `timing`: other figures than the published ones.
+    `core_cycles`: how long each core may execute before that is an error (it is executed from lock to lock in one go).
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Array:
         timing: ArrayTiming | None = None,
         strict: bool = False,
         severity: Mapping[ArrayKind, Severity] | None = None,
+        core_cycles: int = CORE_CYCLES,
     ):
         self.context = Context(timing or published(), ArrayFindings(strict, severity))
         self.network = Network(self._registers_of, self.context.timing)
@@ -68,7 +70,7 @@ class Array:
         self.ddr = {reads: MemoryChannel(self.context.timing.ddr_bytes) for reads in (True, False)}
         self.controller = Controller(self.context, self._tile_at, self._channel_at, self._token_leaves)
         self._arbiters: dict[tuple[tuple[int, int], int], Lock] = {}
-        self._strict = strict
+        self._strict, self._core_cycles = strict, core_cycles
         for column in range(columns):
             for row in range(ROWS):
                 self._build(column, row)
@@ -164,7 +166,13 @@ class Array:
                     tiles[_FIRST_WINDOW + side] = (name, tile.memory)
             lock_of = partial(self._core_lock, place)
             self.cores[place] = TileCore(
-                place, self.context, SharedView(tiles), lock_of, self.tiles[place].used_memory, self._strict
+                place,
+                self.context,
+                SharedView(tiles),
+                lock_of,
+                self.tiles[place].used_memory,
+                self._strict,
+                self._core_cycles,
             )
         return self.cores[place]
 
