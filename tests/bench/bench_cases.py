@@ -44,9 +44,15 @@ class ScriptedKernel:
     runs: int = 0
 
     def run(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, shift: int, before: SoundState | None = None
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        shift: int,
+        before: SoundState | None = None,
+        key_mask: np.ndarray | None = None,
     ) -> RunResult:
-        output = self.model.run(q, k, v, shift, before).output
+        output = self.model.run(q, k, v, shift, before, key_mask).output
         output = self.device.twist(self.spec.name, self.runs, output.copy())
         self.device.ran.append(self.spec.name)
         self.runs += 1

@@ -64,6 +64,8 @@ class Tile:
     shift: int
     """Right shift of the integer scores."""
     before: SoundState | None = None
+    key_mask: NDArray[np.bool_] | None = None
+    """Which keys count, `[tokens]`; all where there is none."""
 
 
 def cut_tile(activations: Activations, first: int, tokens: int, width: int, shift: int = DEFAULT_SHIFT) -> Tile:

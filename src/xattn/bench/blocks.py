@@ -10,7 +10,15 @@ from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.reference import logits, softmax
-from xattn.numerics.sound import BLOCK, SoundOperands, SoundState, init_state, process_block, quantize_operands
+from xattn.numerics.sound import (
+    BLOCK,
+    SoundOperands,
+    SoundState,
+    init_state,
+    process_block,
+    quantize_operands,
+    to_blocks,
+)
 from xattn.numerics.sound.steps import block_reference, scores
 
 Mask = NDArray[np.bool_]
@@ -24,11 +32,11 @@ def tile_for(
     `shift` is that of the scores; a block has its own, which follows from the scales.
     """
     if spec.carries_state:
-        return cut_block(activations, first, rising=spec.rising)
+        return cut_block(activations, first, rising=spec.rising, masked=spec.takes_mask)
     return cut_tile(activations, first, tokens, width, shift)
 
 
-def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
+def cut_block(activations: Activations, first: int, *, rising: bool, masked: bool = False) -> Tile:
     """Tokens `first` to `first + 63` as queries, 64 keys of the head, and the state that other keys of it have left.
 
     Scales are those of sound attention, for the whole head. Keys are a set, so that either situation can be made of
@@ -39,6 +47,8 @@ def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
     - every row's does: the block holds the queries' own keys, and the state has attended, row by row, to those others
       that lie below the reference to which the block lifts the row.
 
+    `masked`: of the block's keys only as many count as the head's last block has; zeros fill it up.
+
     InputError when the head has no such tokens, or too few for a block and a state.
     """
     require_tile(activations, first, BLOCK, BLOCK)
@@ -47,6 +57,8 @@ def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
     queries = slice(first, first + BLOCK)
     found = scores(operands.q[queries], operands.k, shift)
     block = np.arange(first, first + BLOCK) if rising else _no_best_keys(found, first + BLOCK)
+    mask = np.arange(BLOCK) < (len(operands.k) % BLOCK or BLOCK) if masked else None
+    block = block if mask is None else block[mask]
     seen = np.ones(found.shape, np.bool_)
     if rising:
         seen = block_reference(found[..., np.newaxis]) < block_reference(found[:, block])[:, np.newaxis]
@@ -56,13 +68,14 @@ def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
     wanted = np.where(seen, logits(activations.q[queries], activations.k, scaling=1.0), -np.inf)
     return Tile(
         operands.q[queries],
-        operands.k[block],
-        operands.v[block],
+        to_blocks(operands.k[block])[0],
+        to_blocks(operands.v[block])[0],
         operands.v_scale,
         softmax(wanted) @ activations.v.astype(np.float64),
         first,
         shift,
         state,
+        mask,
     )
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from xattn.compiler.compile import CompiledKernel
-from xattn.devices.device import Int8, KernelFaultError, RunResult, require_operands, state_arguments
+from xattn.devices.device import Int8, KernelFaultError, RunResult, block_arguments, require_operands
 from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
-from xattn.kernels.registry import KernelSpec, Matrix, compiled
+from xattn.kernels.registry import KernelSpec, Mask, Matrix, compiled
 from xattn.numerics.sound import SoundState
 from xattn.sim.core import Core, Counts, Pointer, chosen_engine
 from xattn.sim.engine import Trace
@@ -74,15 +74,23 @@ class SimulatedKernel:
         """The core that the kernel runs on, for a look at its registers and memory."""
         return self._core
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+    def run(
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: SoundState | None = None,
+        key_mask: Mask | None = None,
+    ) -> RunResult:
         """Run once: int8 Q, K, V `[tokens, width]` in, what the kernel computes and its cycles out.
 
         The operands, and the state before a block, are written anew, everything else is as the last run left it.
-        KernelFaultError when the simulator finds an error; InputError for another shape or dtype, or a state that the
-        kernel does not carry.
+        KernelFaultError when the simulator finds an error; InputError for another shape or dtype, or a state or mask
+        that the kernel does not take.
         """
         require_operands(self.tokens, self.width, q, k, v)
-        for name, array in self.spec.pack(q, k, v, *state_arguments(self.spec, before)).items():
+        for name, array in self.spec.pack(q, k, v, *block_arguments(self.spec, before, key_mask)).items():
             self._core.write_memory(self.program.addresses[name], array.tobytes())
         so_far = self._core.counts
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from xattn.kernels.lut import lut, vectorized_lut
 from xattn.kernels.panels import from_tiles, to_column_panels, to_panels
 from xattn.kernels.products import matmul_int8, qkt
 from xattn.kernels.sound import sound
-from xattn.kernels.sound_layout import STATE_ARRAYS, pack_operands, pack_state, unpack_state
+from xattn.kernels.sound_layout import STATE_ARRAYS, pack_masked, pack_operands, pack_state, unpack_state
 from xattn.kernels.tiled import tiled
 from xattn.kernels.vectorized import vectorized
 from xattn.kernels.vectorized_pv import vectorized_pv
@@ -33,6 +33,7 @@ from xattn.numerics.sound import SoundState, init_state, process_block
 SCHEDULES = Path(__file__).parent / "schedules"  # of loops for which the compiler's own search finds no better one
 
 Int8 = NDArray[np.int8]
+Mask = NDArray[np.bool_]
 Matrix = NDArray[np.int8] | NDArray[np.int32]
 Arrays = Mapping[str, NDArray[Any]]
 Computes = Literal["attention", "scores", "product", "block"]
@@ -55,7 +56,8 @@ class KernelSpec:
     `build` records the program for (tokens, width). `pack` turns Q, K, V into the kernel's arguments by name, `unpack`
     the bytes of its output arrays into the row-major result of that shape. `model` is the integer model that the result
     must equal, bit for bit. For a block, `pack` and `model` take the state before as one argument more; without it, it
-    is the state before any key.
+    is the state before any key. Where a kernel `takes_mask`, one more says which keys count, bool `[tokens]`; without
+    it, all do.
 
     `program_of` names the kernel whose program this row of the ladder runs too, for another situation: `rising` says
     that the block is such a one that every row's reference rises, else that none does.
@@ -72,6 +74,7 @@ class KernelSpec:
     unpack: Callable[[Int8, int, int], Matrix] = row_major
     program_of: str | None = None
     rising: bool = False
+    takes_mask: bool = False
 
     @property
     def carries_state(self) -> bool:
@@ -93,6 +96,17 @@ def _sound_model(q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | Non
 
 def _sound_arrays(q: Int8, k: Int8, v: Int8, before: SoundState | None = None) -> Arrays:
     return pack_operands(q, k, v) | pack_state(before or init_state((len(q),)))
+
+
+def _masked_model(
+    q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None, key_mask: Mask | None = None
+) -> Matrix:
+    return process_block(before or init_state((len(q),)), q, k, v, shift, key_mask=key_mask).matrix
+
+
+def _masked_arrays(q: Int8, k: Int8, v: Int8, before: SoundState | None = None, key_mask: Mask | None = None) -> Arrays:
+    kept = np.ones(len(k), np.bool_) if key_mask is None else key_mask
+    return pack_masked(q, k, v, kept) | pack_state(before or init_state((len(q),)))
 
 
 _SOUND = KernelSpec(
@@ -155,6 +169,15 @@ def kernels() -> dict[str, KernelSpec]:
             summary="the program of sound where every row's reference rises, and with it old sums are shifted down",
             program_of="sound",
             rising=True,
+        ),
+        replace(
+            _SOUND,
+            name="sound_masked",
+            summary="sound with a mask of keys, on a block like a head's last one: some keys count, others are padding",
+            build=partial(sound, masked=True),
+            model=_masked_model,
+            pack=_masked_arrays,
+            takes_mask=True,
         ),
     )
     return {spec.name: spec for spec in ladder}

@@ -12,7 +12,7 @@ Layouts (all made by DMA descriptors from row-major data, runs of 8 bytes): Q `[
 sixteen rows, depth and row block; K and V `[4, 8, 2]` 8×8 blocks, by pair of block columns (of keys, of V's columns),
 depth or keys, and block; sums in two arrays of even and odd block columns, `[4, 4, 4]` 4×8 int32 each, by group, pair
 and row block; state, for each group, sixteen references less one octave, int16, twice over, and sixteen running sums,
-int32.
+int32. A kernel with a mask of keys has, behind each pair of K, a 4×8 block of limits for each of its two, int16.
 """
 
 from __future__ import annotations
@@ -57,11 +57,15 @@ OCTAVE_BITS = OCTAVE.bit_length() - 1
 WEIGHT_BITS = 16  # p16 = floor(2^16 · 2^x)
 
 
-def sound(k: Kernel, tokens: int, width: int) -> None:
-    """Scores and references, then weights and sums."""
+def sound(k: Kernel, tokens: int, width: int, *, masked: bool = False) -> None:
+    """Scores and references, then weights and sums.
+
+    `masked`: each key has a limit that none of its scores exceeds, which is the lowest score where it is masked.
+    """
     assert (tokens, width) == (64, 64)
     q = k.argument("q", LEFT, (GROUPS, DEPTH, ROWS), bank=2)
-    keys = k.argument("k", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=0)
+    # behind a pair's keys lies a limit for each, once for every row of a row block
+    keys = k.argument("k", RIGHT, (PAIRS, DEPTH + masked, COLUMNS), bank=0)
     values = k.argument("v", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=1)
     sums = [k.argument(f"sums{i}", SUMS, (GROUPS, PAIRS, ROWS), bank=2 + i) for i in range(COLUMNS)]
     state = k.argument("state", LANES, (GROUPS, 2), bank=1)
@@ -72,7 +76,7 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
     weights = k.scratch("weights", WEIGHTS, (GROUPS, DEPTH, ROWS), bank=0)
     k.set_control("crSat", 1)
     with k.stage(SCORES):
-        score_tiles(k, q, keys, scores, k.shift_amount(shift))
+        score_tiles(k, q, keys, scores, k.shift_amount(shift), masked=masked)
     k.set_control("crSat", 0)
     old = k.scratch("old references", LANES, (GROUPS,), bank=0)
     with k.stage(SOFTMAX, "references"):
@@ -85,8 +89,8 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
         weighted_sums(k, weights, values, sums, state.blocks(ROW, GROUPS, 4))
 
 
-def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegister) -> None:
-    """S = sat16(Q·Kᵀ >> shift), and the maximum of each row of a tile."""
+def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegister, *, masked: bool) -> None:
+    """S = sat16(Q·Kᵀ >> shift), `masked` at most the key's limit, and the maximum of each row of a tile."""
     for i, j in k.grid(GROUPS, PAIRS, name="score tiles"):
         dots = [[k.accumulator() for _ in range(COLUMNS)] for _ in range(ROWS)]
         for pieces in SCORE_RUNS:
@@ -100,8 +104,10 @@ def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegi
                         else:
                             dots[a][b] += product(left[d][a], right[d][b])
         best = []
+        limits = [keys[j, DEPTH, b].read_as(LANES) for b in range(COLUMNS)] if masked else []
         for a in range(ROWS):
             blocks = [k.widened(k.narrow(dots[a][b], shift, int16)) for b in range(COLUMNS)]
+            blocks = [k.minimum(block, limit) for block, limit in zip(blocks, limits, strict=False)] or blocks
             for b in range(COLUMNS):
                 scores[i, j, COLUMNS * a + b] = blocks[b]
             with k.stage(SOFTMAX, "max"):

@@ -25,6 +25,15 @@ def pack_operands(q: Int8, k: Int8, v: Int8) -> dict[str, Int8]:
     }
 
 
+def pack_masked(q: Int8, k: Int8, v: Int8, key_mask: NDArray[np.bool_]) -> dict[str, Int8]:
+    """The same where keys have limits: the scores of keys that are False in `key_mask` `[64]` are the lowest."""
+    packed = pack_operands(q, k, v)
+    info = np.iinfo(np.int16)
+    limits = np.where(key_mask, info.max, info.min).astype(np.int16).reshape(4, 1, 2, 1, 8)
+    every_row = np.ascontiguousarray(np.repeat(limits, 4, axis=3)).view(np.int8).reshape(4, 1, 2, 64)
+    return {**packed, "k": np.concatenate([packed["k"].reshape(4, 8, 2, 64), every_row], axis=1)}
+
+
 def pack_state(state: SoundState) -> dict[str, NDArray[np.generic]]:
     """The state of 64 rows and 64 columns as the kernel's arrays: `sums0`, `sums1` (int32), `state` (bytes)."""
     even, odd = state.accumulator.reshape(_SUMS).transpose(4, 0, 3, 1, 2, 5)
