@@ -20,7 +20,7 @@ from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
 from xattn.kernels.registry import KernelSpec, Mask, Matrix, compiled
 from xattn.numerics.sound import SoundState
-from xattn.sim.core import Core, Counts, Pointer, chosen_engine
+from xattn.sim.core import Core, Counts, Pointer, Result, chosen_engine
 from xattn.sim.engine import Trace
 from xattn.sim.findings import Kind, Severity, SimulationError
 
@@ -62,6 +62,7 @@ class SimulatedKernel:
         self.spec, self.program, self.tokens, self.width = spec, program, tokens, width
         self._wanted, self._usable = engine, chosen_engine(engine)
         self._runs = 0
+        self._sizes = {array.name: array.size for array in program.arrays}
         stack = (DATA_MEMORY_BASE, DATA_MEMORY_BASE + STACK_BYTES)
         self._core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack, trace=trace)
         self._core.load(program.code, PROGRAM_BASE)
@@ -91,15 +92,9 @@ class SimulatedKernel:
         """
         require_operands(self.tokens, self.width, q, k, v)
         for name, array in self.spec.pack(q, k, v, *block_arguments(self.spec, before, key_mask)).items():
-            self._core.write_memory(self.program.addresses[name], array.tobytes())
+            self.write(name, array.tobytes())
         so_far = self._core.counts
-        try:
-            result = self._core.call(
-                PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE, engine=self._engine()
-            )
-        except SimulationError as error:
-            raise KernelFaultError(str(error)) from error
-        self._runs += 1
+        result = self.call(shift)
         return RunResult(
             output=self._output(),
             cycles=result.cycles,
@@ -107,8 +102,27 @@ class SimulatedKernel:
             cycles_at=_difference(so_far, self._core.counts),
             findings=tuple(str(finding) for finding in result.findings),
             engine=result.engine,
-            note=self._note(result.engine),
+            note=self.note(result.engine),
         )
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put an array of the program's, as it lies in memory."""
+        self._core.write_memory(self.program.addresses[name], data)
+
+    def read(self, name: str) -> bytes:
+        """An array of the program's, as it lies in memory."""
+        return self._core.read_memory(self.program.addresses[name], self._sizes[name])
+
+    def call(self, shift: int) -> Result:
+        """Call the program on what lies in memory; KernelFaultError when the simulator finds an error."""
+        try:
+            result = self._core.call(
+                PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE, engine=self._engine()
+            )
+        except SimulationError as error:
+            raise KernelFaultError(str(error)) from error
+        self._runs += 1
+        return result
 
     def _engine(self) -> str:
         """The engine of the next run."""
@@ -116,7 +130,7 @@ class SimulatedKernel:
             return "interpreter"
         return self._usable
 
-    def _note(self, used: str) -> str:
+    def note(self, used: str) -> str:
         """Why a run was interpreted that should not have been."""
         if used == "translator" or self._core.is_traced or self._wanted == "interpreter":
             return ""
@@ -135,9 +149,8 @@ class SimulatedKernel:
 
     def _output(self) -> Matrix:
         rows, columns = self.spec.output_shape(self.tokens, self.width)
-        sizes = {array.name: array.size for array in self.program.arrays}
-        read = [self._core.read_memory(self.program.addresses[name], sizes[name]) for name in self.spec.outputs]
-        return self.spec.unpack(np.frombuffer(b"".join(read), np.int8), rows, columns)
+        read = b"".join(self.read(name) for name in self.spec.outputs)
+        return self.spec.unpack(np.frombuffer(read, np.int8), rows, columns)
 
 
 def _difference(before: Mapping[int, Counts], after: Mapping[int, Counts]) -> dict[int, int]:
