@@ -11,7 +11,7 @@ from xattn.compiler.language import Kernel
 from xattn.devices import Host, RunResult
 from xattn.kernels.blocks import RIGHT
 from xattn.kernels.registry import KernelSpec
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 LADDER = ("baseline", "tiled", "vectorized")
 
@@ -50,9 +50,9 @@ class ScriptedKernel:
         v: np.ndarray,
         shift: int,
         before: SoundState | None = None,
-        key_mask: np.ndarray | None = None,
+        mask: BlockMask | None = None,
     ) -> RunResult:
-        output = self.model.run(q, k, v, shift, before, key_mask).output
+        output = self.model.run(q, k, v, shift, before, mask).output
         output = self.device.twist(self.spec.name, self.runs, output.copy())
         self.device.ran.append(self.spec.name)
         self.runs += 1

@@ -14,7 +14,7 @@ from xattn.kernels.registry import kernel_spec
 from xattn.numerics.adversarial import ADVERSARIAL_CASES
 
 ACTIVATIONS = synthetic_activations(0)
-NAMES = ("qkt", "sound", "sound_masked")
+NAMES = ("qkt", "sound", "sound_causal")
 
 
 def verify(device: ScriptedDevice, *names: str) -> VerifyRecord:
@@ -41,12 +41,13 @@ def test_the_inputs_differ_and_are_what_a_kernel_takes() -> None:
         assert len(made) >= len(NOISE_SHIFTS) + len(ADVERSARIAL_CASES) + TILES
         assert len({(case.q.tobytes(), case.k.tobytes(), case.shift) for case in made}) == len(made)
         states = [case.before for case in made if case.before is not None and case.before.running_sum.any()]
-        masks = [case.key_mask for case in made if case.key_mask is not None]
+        masks = [case.mask for case in made if case.mask is not None]
         assert bool(states) == spec.carries_state
         assert len(masks) == (len(made) if spec.takes_mask else 0)
         if masks:
-            shares = {float(mask.mean()) for mask in masks}
+            shares = {float(mask.keys.mean()) for mask in masks}
             assert 0 in shares and 1 in shares and len(shares) > 4
+            assert len({mask.diagonal for mask in masks}) > 4
     rises = [
         (case.before.reference < spec.model(case.q, case.k, case.v, case.shift, case.before)[:, 65]).all()
         for spec in [kernel_spec("sound")]

@@ -33,16 +33,23 @@ def noise(seed: int, queries: int, keys: int) -> tuple[Float32, Float32, Float32
 
 
 def assert_exact(
-    core: HeadOnCore, floats: tuple[Float32, ...], order: Order = "natural", mask: Mask | None = None
+    core: HeadOnCore,
+    floats: tuple[Float32, ...],
+    order: Order = "natural",
+    mask: Mask | None = None,
+    causal: bool = False,
 ) -> HeadRun:
     """The state is that of the integer model, and the result that of `xattn.attention`, which quantizes for itself."""
     q, k, v = floats
     operands = quantize_operands(q, k, v)
-    run = core.attend(operands.q, operands.k, operands.v, int(operands.shift.item()), order=order, key_mask=mask)
-    expected = attend(operands, order=order, key_mask=mask)
+    shift = int(operands.shift.item())
+    run = core.attend(operands.q, operands.k, operands.v, shift, order=order, key_mask=mask, causal=causal)
+    expected = attend(operands, order=order, key_mask=mask, causal=causal)
     np.testing.assert_array_equal(run.state.matrix, expected.matrix)
     result = (finish(run.state) * operands.v_scale).astype(np.float32)
-    np.testing.assert_array_equal(result, xattn.attention(q, k, v, order=order, key_mask=mask), strict=True)
+    np.testing.assert_array_equal(
+        result, xattn.attention(q, k, v, order=order, key_mask=mask, causal=causal), strict=True
+    )
     assert run.findings == ()
     return run
 
@@ -62,21 +69,31 @@ def test_the_order_of_blocks_is_that_which_is_asked_for(core: HeadOnCore) -> Non
     assert (natural.state.accumulator != diagonal.state.accumulator).any()  # flooring depends on it
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     queries=st.integers(1, 150),
     keys=st.integers(1, 200),
     order=st.sampled_from(["natural", "diagonal"]),
     kept=st.sampled_from([None, 0.0, 0.02, 0.5, 0.98]),
+    causal=st.booleans(),
 )
-def test_any_length_and_any_mask_of_keys_is_exact(
-    core: HeadOnCore, seed: int, queries: int, keys: int, order: Order, kept: float | None
+def test_any_length_and_any_mask_is_exact(
+    core: HeadOnCore, seed: int, queries: int, keys: int, order: Order, kept: float | None, causal: bool
 ) -> None:
     mask = None if kept is None else np.random.default_rng(seed).random(keys) < kept
-    run = assert_exact(core, noise(seed, queries, keys), order, mask)
+    run = assert_exact(core, noise(seed, queries, keys), order, mask, causal)
     if mask is not None and not mask.any():
         assert not run.state.running_sum.any()
+
+
+def test_a_causal_head_runs_only_blocks_that_are_seen(core: HeadOnCore) -> None:
+    run = assert_exact(core, noise(7, 200, 200), causal=True)
+    assert (run.blocks, run.masked_blocks) == (4 + 3 + 2 + 1, 4)  # those on the diagonal are masked
+    shifted = assert_exact(core, noise(7, 130, 200), causal=True)  # query 0 sees 71 keys
+    assert (shifted.blocks, shifted.masked_blocks) == (3 + 4 + 4, 2 + 2 + 1)
+    late = assert_exact(core, noise(7, 200, 60), causal=True)  # the first 140 queries see nothing
+    assert late.blocks == 2 and not late.state.running_sum[:140].any() and late.state.running_sum[140:].all()
 
 
 @pytest.mark.parametrize("padding", [1, 36, 64, 100])

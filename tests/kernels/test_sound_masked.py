@@ -1,4 +1,4 @@
-"""`sound` with a mask of keys against the integer model, bit for bit: whatever the mask, whatever masked keys hold."""
+"""`sound` with masks against the integer model, bit for bit: whatever the mask, whatever masked keys hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xattn.devices.simulator import SimulatedKernel
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
 from xattn.numerics.adversarial import ADVERSARIAL_CASES, adversarial_case
-from xattn.numerics.sound import SoundState, finish, init_state, process_block
+from xattn.numerics.sound import BlockMask, SoundState, finish, init_state, process_block
 from xattn.numerics.sound.steps import MIN_REFERENCE
 
 Int8 = NDArray[np.int8]
@@ -39,6 +39,11 @@ def masked() -> SimulatedKernel:
 
 
 @pytest.fixture(scope="module")
+def causal() -> SimulatedKernel:
+    return Simulator().load(kernel_spec("sound_causal"), 64, 64)
+
+
+@pytest.fixture(scope="module")
 def plain() -> SimulatedKernel:
     return Simulator().load(kernel_spec("sound"), 64, 64)
 
@@ -49,15 +54,24 @@ def noise(seed: int) -> list[Int8]:
 
 
 def assert_exact(
-    kernel: SimulatedKernel, before: SoundState, q: Int8, k: Int8, v: Int8, shift: int, mask: Mask | None
+    kernel: SimulatedKernel,
+    before: SoundState,
+    q: Int8,
+    k: Int8,
+    v: Int8,
+    shift: int,
+    mask: Mask | None,
+    diagonal: int | None = None,
 ) -> SoundState:
     """Process a block after `before` and compare with the model; the state after it."""
-    result = kernel.run(q, k, v, shift, before, mask)
-    expected = process_block(before, q, k, v, shift, key_mask=mask)
+    keys = np.ones(64, np.bool_) if mask is None else mask
+    result = kernel.run(q, k, v, shift, before, None if mask is diagonal is None else BlockMask(keys, diagonal))
+    seen = keys if diagonal is None else keys & (KEYS - KEYS[:, np.newaxis] <= diagonal)
+    expected = process_block(before, q, k, v, shift, key_mask=seen)
     np.testing.assert_array_equal(result.output, expected.matrix)
     assert result.findings == ()
     if not (expected.reference > before.reference).any():
-        assert result.cycles == golden.read()["sound_masked"]["64x64"]  # whatever the data and the mask
+        assert result.cycles == golden.read()[kernel.spec.name]["64x64"]  # whatever the data and the mask
     return expected
 
 
@@ -90,9 +104,9 @@ def test_random_masks_are_exact_from_block_to_block(masked: SimulatedKernel) -> 
 def test_a_masked_key_counts_for_nothing_whatever_it_holds(masked: SimulatedKernel) -> None:
     q, k, v = noise(6)
     mask = MASKS["tail of 1,500 keys"]
-    first = masked.run(q, k, v, 6, None, mask).output
+    first = masked.run(q, k, v, 6, None, BlockMask(mask)).output
     k[~mask], v[~mask] = 127, -128  # the largest scores, were they not masked
-    np.testing.assert_array_equal(masked.run(q, k, v, 6, None, mask).output, first)
+    np.testing.assert_array_equal(masked.run(q, k, v, 6, None, BlockMask(mask)).output, first)
     assert (masked.run(q, k, v, 6).output != first).any()
 
 
@@ -102,16 +116,42 @@ def test_a_block_of_masked_keys_leaves_the_state_alone(masked: SimulatedKernel) 
     np.testing.assert_array_equal(after.matrix, before.matrix)
 
 
-def test_without_a_mask_it_is_sound(masked: SimulatedKernel, plain: SimulatedKernel) -> None:
+@pytest.mark.parametrize("diagonal", [-64, -63, -30, -1, 0, 1, 17, 62, 63, 64])
+def test_every_diagonal_is_exact(causal: SimulatedKernel, diagonal: int) -> None:
+    state = assert_exact(causal, init_state((64,)), *noise(11), 6, None, diagonal)
+    assert (state.running_sum == 0).sum() == max(0, -diagonal)  # so many queries see nothing
+    assert_exact(causal, state, *noise(12), 0, None, diagonal)
+
+
+def test_masks_of_keys_and_diagonals_together_are_exact(causal: SimulatedKernel) -> None:
+    rng = np.random.default_rng(6)
+    for name, mask in MASKS.items():
+        state = assert_exact(causal, init_state((64,)), *noise(13), 7, mask)
+        for _ in range(3):
+            state = assert_exact(causal, state, *noise(len(name)), 7, mask, int(rng.integers(-64, 65)))
+
+
+@pytest.mark.parametrize("case", sorted(ADVERSARIAL_CASES))
+def test_awkward_rows_on_the_diagonal_are_exact(causal: SimulatedKernel, case: str) -> None:
+    made = adversarial_case(case)
+    for diagonal in (-5, 0, 40):
+        assert_exact(causal, init_state((64,)), made.q, made.k, made.v, 5, None, diagonal)
+
+
+def test_without_a_mask_it_is_sound(masked: SimulatedKernel, causal: SimulatedKernel, plain: SimulatedKernel) -> None:
     for seed, shift in ((9, 4), (10, 9)):
         operands = noise(seed)
-        np.testing.assert_array_equal(masked.run(*operands, shift).output, plain.run(*operands, shift).output)
+        expected = plain.run(*operands, shift).output
+        for kernel in (masked, causal):
+            np.testing.assert_array_equal(kernel.run(*operands, shift).output, expected)
 
 
 def test_a_mask_is_refused_where_none_is_taken(masked: SimulatedKernel, plain: SimulatedKernel) -> None:
     with pytest.raises(InputError, match="kernel sound takes no mask: leave it out"):
-        plain.run(*noise(0), 4, None, MASKS["first"])
+        plain.run(*noise(0), 4, None, BlockMask(MASKS["first"]))
+    with pytest.raises(InputError, match="kernel sound_masked takes no causal mask: leave out the diagonal"):
+        masked.run(*noise(0), 4, None, BlockMask(MASKS["first"], 0))
     with pytest.raises(InputError, match=r"the mask is bool \[63\]; expected bool, one for each key"):
-        masked.run(*noise(0), 4, None, MASKS["first"][1:])
+        masked.run(*noise(0), 4, None, BlockMask(MASKS["first"][1:]))
     with pytest.raises(InputError, match=r"the mask is int64 \[64\]"):
-        masked.run(*noise(0), 4, None, np.ones(64, np.int64))  # type: ignore[arg-type]
+        masked.run(*noise(0), 4, None, BlockMask(np.ones(64, np.int64)))  # type: ignore[arg-type]

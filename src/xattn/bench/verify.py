@@ -13,9 +13,9 @@ from xattn.bench.blocks import tile_for
 from xattn.bench.ladder import LETTER, Progress, chosen_kernels, describe_difference
 from xattn.bench.provenance import Provenance, provenance
 from xattn.devices import Device, Host, KernelFaultError, Simulator
-from xattn.kernels.registry import KernelSpec, Mask
+from xattn.kernels.registry import KernelSpec
 from xattn.numerics.adversarial import ADVERSARIAL_CASES, adversarial_case
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 NOISE_SHIFTS = (0, 4, 7, 9, 12)
 TILES = 4  # of the activations, spread over the head
@@ -68,7 +68,7 @@ class Case:
     v: Int8
     shift: int
     before: SoundState | None = None
-    key_mask: Mask | None = None
+    mask: BlockMask | None = None
 
 
 def verify_kernels(
@@ -105,7 +105,7 @@ def verify_kernels(
     if any(spec.carries_state for spec in specs):
         inputs.append("blocks of flash attention: from the state before any key, and from one that others have left")
     if any(spec.takes_mask for spec in specs):
-        inputs.append("masks of keys: random, from none masked to all")
+        inputs.append("masks of keys: random, from none masked to all; causal ones: the diagonal anywhere")
     return VerifyRecord(provenance=provenance(), tokens=tokens, width=width, inputs=inputs, kernels=records)
 
 
@@ -127,7 +127,7 @@ def cases(spec: KernelSpec, activations: Activations, tokens: int, width: int) -
         for rising in (False, True) if spec.carries_state else (False,):
             tile: Tile = tile_for(replace(spec, rising=rising), activations, first, tokens, width)
             what = f"tokens {first} to {first + tokens - 1}"
-            yield Case(what, tile.q, tile.k, tile.v, tile.shift, tile.before, tile.key_mask)
+            yield Case(what, tile.q, tile.k, tile.v, tile.shift, tile.before, tile.mask)
 
 
 def filling_shift(q: Int8, k: Int8) -> int:
@@ -136,18 +136,19 @@ def filling_shift(q: Int8, k: Int8) -> int:
     return max(0, top.bit_length() - 7)
 
 
-def _mask(spec: KernelSpec, kept: float) -> Mask | None:
-    """A mask in which a key counts with the probability `kept`."""
+def _mask(spec: KernelSpec, kept: float) -> BlockMask | None:
+    """A mask in which a key counts with the probability `kept`, and the diagonal is somewhere in the block."""
     if not spec.takes_mask:
         return None
-    mask: Mask = np.random.default_rng(int(100 * kept)).random(spec.shapes[0][0]) < kept
-    return mask
+    random, keys = np.random.default_rng(int(100 * kept)), spec.shapes[0][0]
+    diagonal = int(random.integers(-keys, keys)) if spec.takes_diagonal else None
+    return BlockMask(random.random(keys) < kept, diagonal)
 
 
 def _state_after(spec: KernelSpec, case: Case) -> SoundState | None:
     if not spec.carries_state:
         return None
-    result = Host().load(spec, *case.q.shape).run(case.q, case.k, case.v, case.shift, case.before, case.key_mask)
+    result = Host().load(spec, *case.q.shape).run(case.q, case.k, case.v, case.shift, case.before, case.mask)
     return SoundState.from_matrix(result.output.astype(np.int32))
 
 
@@ -171,7 +172,7 @@ class _Verified:
 
     def check(self, case: Case) -> None:
         """Run both; after a fault that ends a run, the kernel has failed."""
-        record, operands = self.record, (case.q, case.k, case.v, case.shift, case.before, case.key_mask)
+        record, operands = self.record, (case.q, case.k, case.v, case.shift, case.before, case.mask)
         record.inputs += 1
         expected = self._model.run(*operands).output
         try:

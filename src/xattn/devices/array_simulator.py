@@ -18,8 +18,8 @@ from xattn.build.images import Images, build_images
 from xattn.build.layouts import OPERANDS, input_layouts
 from xattn.devices.device import Int8, KernelFaultError, RunResult, block_arguments
 from xattn.errors import InputError
-from xattn.kernels.registry import KernelSpec, Mask, Matrix, compiled
-from xattn.numerics.sound import SoundState
+from xattn.kernels.registry import KernelSpec, Matrix, compiled
+from xattn.numerics.sound import BlockMask, SoundState
 from xattn.sim.array.findings import ArrayError
 from xattn.sim.array.machine import Array
 from xattn.sim.array.report import ArrayResult
@@ -104,7 +104,7 @@ class ArrayKernel:
         v: Int8,
         shift: int,
         before: SoundState | None = None,
-        key_mask: Mask | None = None,
+        mask: BlockMask | None = None,
     ) -> RunResult:
         """One block: int8 Q, K, V `[tokens, width]`. `cycles` are those of the array, from first to last instruction.
 
@@ -114,7 +114,7 @@ class ArrayKernel:
         if max(self._counts.values()) > 1:
             raise InputError(f"design {self.design} runs {dict(self.blocks)} blocks at once; use run_blocks")
         states = None if before is None else [before]
-        masks = None if key_mask is None else [key_mask]
+        masks = None if mask is None else [mask]
         result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states, masks)
         return RunResult(result.outputs[0], cycles=result.cycles, findings=result.findings)
 
@@ -125,21 +125,21 @@ class ArrayKernel:
         v: Int8,
         shift: int,
         before: Sequence[SoundState] | None = None,
-        key_masks: Sequence[Mask] | None = None,
+        masks: Sequence[BlockMask] | None = None,
     ) -> BlocksResult:
         """Many blocks: int8 `[blocks, tokens, width]` each, as many as `blocks` says or a multiple of all three.
 
         Where a design shares K and V among cores, block n of Q meets block n · (K's blocks) / (Q's blocks) of those.
-        `before`, `key_masks`: the states before and the masks, one for each block of Q, for a kernel that takes them.
+        `before`, `masks`: the states before and the masks, one for each block of Q, for a kernel that takes them.
         InputError for other shapes or dtypes; KernelFaultError when a run cannot end.
         """
         runs = self._check(q, k, v)
         states: list[SoundState | None] = [None] * len(q) if before is None else list(before)
-        masks: list[Mask | None] = [None] * len(q) if key_masks is None else list(key_masks)
-        if len(states) != len(q) or len(masks) != len(q):
-            raise InputError(f"{len(states)} states before and {len(masks)} masks for {len(q)} blocks")
+        of_blocks: list[BlockMask | None] = [None] * len(q) if masks is None else list(masks)
+        if len(states) != len(q) or len(of_blocks) != len(q):
+            raise InputError(f"{len(states)} states before and {len(of_blocks)} masks for {len(q)} blocks")
         # refuses what the kernel does not take
-        further = [block_arguments(self.spec, *each) for each in zip(states, masks, strict=True)]
+        further = [block_arguments(self.spec, *each) for each in zip(states, of_blocks, strict=True)]
         images, array = self._for_shift(shift if self._takes_shift else 0)
         stream = read_instructions(images.instructions)
         outputs, results = [], []

@@ -1,14 +1,16 @@
 """A whole head on the simulated core, block by block: 64 query rows at a time walk over the blocks of keys.
 
-The state of the rows stays in the core's memory from block to block, as on the NPU. Blocks in which some key does not
-count, such as the last one of 1,500 keys, go through `sound_masked`, all others through `sound`; the state then moves
-between the memories of the two programs, byte by byte.
+The state of the rows stays in the core's memory from block to block, as on the NPU. Blocks in which all keys count go
+through `sound`; those in which some do not, such as the last one of 1,500 keys, through `sound_masked`, and those that
+a causal mask's diagonal runs through, through `sound_causal`. The state then moves between the memories of the
+programs, byte by byte.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,12 @@ from numpy.typing import NDArray
 from xattn.devices.device import Int8
 from xattn.devices.simulator import SimulatedKernel, Simulator
 from xattn.errors import InputError
-from xattn.kernels.registry import Mask, kernel_spec
-from xattn.kernels.sound_layout import STATE_ARRAYS, pack_masked, pack_operands, pack_state, unpack_state
-from xattn.numerics.sound import BLOCK, MAX_KEYS, Order, SoundState, block_order, init_state, to_blocks
+from xattn.kernels.registry import kernel_spec
+from xattn.kernels.sound_layout import STATE_ARRAYS, pack_causal, pack_masked, pack_operands, pack_state, unpack_state
+from xattn.numerics.sound import BLOCK, MAX_KEYS, BlockMask, Order, SoundState, block_order, init_state, to_blocks
 
-WHOLE, MASKED = "sound", "sound_masked"
+Mask = NDArray[np.bool_]
+WHOLE, MASKED, CAUSAL = "sound", "sound_masked", "sound_causal"
 MAX_SHIFT = 31
 
 
@@ -33,7 +36,7 @@ class HeadRun:
     cycles: int
     blocks: int
     masked_blocks: int
-    """Of the blocks, those in which some keys do not count."""
+    """Of the blocks, those in which some keys do not count. Blocks that no query sees are not run, and not counted."""
     rescaled_blocks: int
     """Of the blocks, those in which a reference of the 64 rows rose, each row block's first one included."""
     findings: tuple[str, ...]
@@ -45,8 +48,13 @@ class HeadOnCore:
     """The programs of a block, each in a core of its own, ready for any number of heads."""
 
     def __init__(self, simulator: Simulator | None = None) -> None:
-        simulator = Simulator() if simulator is None else simulator
-        self._kernels = {name: simulator.load(kernel_spec(name), BLOCK, BLOCK) for name in (WHOLE, MASKED)}
+        self._simulator = Simulator() if simulator is None else simulator
+        self._kernels: dict[str, SimulatedKernel] = {}
+
+    def _kernel(self, name: str) -> SimulatedKernel:
+        if name not in self._kernels:
+            self._kernels[name] = self._simulator.load(kernel_spec(name), BLOCK, BLOCK)
+        return self._kernels[name]
 
     def attend(
         self,
@@ -57,22 +65,26 @@ class HeadOnCore:
         *,
         order: Order = "natural",
         key_mask: Mask | None = None,
+        causal: bool = False,
         done: Callable[[int], None] = lambda _: None,
     ) -> HeadRun:
         """Attend, q `[queries, 64]` to k and v `[keys, 64]`, all int8, scores shifted right by `shift`.
 
-        `order` as in `xattn.attention`; `key_mask` `[keys]` bool, keys that are False (padding) weigh exactly 0. `done`
-        is called with the number of blocks after each row block. InputError for other shapes and dtypes, and a shift
-        that the kernel does not do; KernelFaultError when the kernel fails.
+        `order` and `causal` as in `xattn.attention`; `key_mask` `[keys]` bool, keys that are False (padding) weigh
+        exactly 0. `done` is called with the number of blocks after each row block. InputError for other shapes and
+        dtypes, and a shift that the kernel does not do; KernelFaultError when the kernel fails.
         """
         _require_head(q, k, v, shift, key_mask)
         counts = np.ones(len(k), np.bool_) if key_mask is None else key_mask
         rows, masks = to_blocks(q), to_blocks(counts[:, np.newaxis])[..., 0]
-        blocks = [_KeyBlock.of(*each) for each in zip(to_blocks(k), to_blocks(v), masks, strict=True)]
+        blocks = list(zip(to_blocks(k), to_blocks(v), masks, strict=True))
+        packed = lru_cache(maxsize=None)(lambda n, diagonal: _KeyBlock.of(*blocks[n], diagonal))
         total = _Total()
         states = []
-        for of_rows, chosen in zip(rows, block_order(len(rows), len(blocks), order), strict=True):
-            states.append(self._rows(of_rows, [blocks[i] for i in chosen], shift, total))
+        for number, chosen in enumerate(block_order(len(rows), len(blocks), order).tolist()):
+            diagonals = [BLOCK * (number - n) + len(k) - len(q) if causal else None for n in chosen]
+            of_rows = [packed(n, _within(d)) for n, d in zip(chosen, diagonals, strict=True) if d is None or d > -BLOCK]
+            states.append(self._rows(rows[number], of_rows, shift, total))
             done(len(blocks))
         joined = SoundState.from_matrix(np.concatenate([state.matrix for state in states])[: len(q)])
         findings = tuple(dict.fromkeys(str(f) for kernel in self._kernels.values() for f in kernel.core.findings))
@@ -90,11 +102,11 @@ class HeadOnCore:
         """64 rows over blocks of keys."""
         arrays = {name: array.tobytes() for name, array in pack_state(init_state((BLOCK,))).items()}
         packed = pack_operands(q, q, q)["q"].tobytes()
-        for kernel in self._kernels.values():
-            kernel.write("q", packed)
+        for name in {block.kernel for block in blocks}:
+            self._kernel(name).write("q", packed)
         holder: SimulatedKernel | None = None
         for block in blocks:
-            kernel = self._kernels[block.kernel]
+            kernel = self._kernel(block.kernel)
             if kernel is not holder:
                 if holder is not None:
                     arrays = {name: holder.read(name) for name in STATE_ARRAYS}
@@ -108,8 +120,14 @@ class HeadOnCore:
             total.add(result.cycles, block.kernel, _references(before) != _references(kernel.read("state")))
             if note := kernel.note(result.engine):
                 total.notes.append(note)
-        assert holder is not None
-        return unpack_state(np.frombuffer(b"".join(holder.read(name) for name in STATE_ARRAYS), np.int8))
+        if holder is not None:
+            arrays = {name: holder.read(name) for name in STATE_ARRAYS}
+        return unpack_state(np.frombuffer(b"".join(arrays[name] for name in STATE_ARRAYS), np.int8))
+
+
+def _within(diagonal: int | None) -> int | None:
+    """The diagonal of a block, where it runs through it: a block wholly below it has none."""
+    return None if diagonal is None or diagonal >= BLOCK - 1 else diagonal
 
 
 @dataclass(frozen=True)
@@ -121,9 +139,14 @@ class _KeyBlock:
     v: bytes
 
     @classmethod
-    def of(cls, k: Int8, v: Int8, mask: NDArray[np.bool_]) -> _KeyBlock:
-        packed = pack_operands(k, k, v) if mask.all() else pack_masked(k, k, v, mask)
-        return cls(WHOLE if mask.all() else MASKED, packed["k"].tobytes(), packed["v"].tobytes())
+    def of(cls, k: Int8, v: Int8, counts: Mask, diagonal: int | None) -> _KeyBlock:
+        if diagonal is not None:
+            name, packed = CAUSAL, pack_causal(k, k, v, BlockMask(counts, diagonal))
+        elif counts.all():
+            name, packed = WHOLE, pack_operands(k, k, v)
+        else:
+            name, packed = MASKED, pack_masked(k, k, v, counts)
+        return cls(name, packed["k"].tobytes(), packed["v"].tobytes())
 
 
 class _Total:
@@ -136,7 +159,7 @@ class _Total:
     def add(self, cycles: int, kernel: str, rises: bool) -> None:
         self.cycles += cycles
         self.blocks += 1
-        self.masked += kernel == MASKED
+        self.masked += kernel != WHOLE
         self.rescaled += rises
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xattn.devices.device import Int8, RunResult, block_arguments, require_operands
-from xattn.kernels.registry import KernelSpec, Mask
-from xattn.numerics.sound import SoundState
+from xattn.kernels.registry import KernelSpec
+from xattn.numerics.sound import BlockMask, SoundState
 
 
 class Host:
@@ -34,8 +34,8 @@ class HostKernel:
         v: Int8,
         shift: int,
         before: SoundState | None = None,
-        key_mask: Mask | None = None,
+        mask: BlockMask | None = None,
     ) -> RunResult:
         """The model's result, of the kernel's `output_shape`."""
         require_operands(self.tokens, self.width, q, k, v)
-        return RunResult(self.spec.model(q, k, v, shift, *block_arguments(self.spec, before, key_mask)))
+        return RunResult(self.spec.model(q, k, v, shift, *block_arguments(self.spec, before, mask)))

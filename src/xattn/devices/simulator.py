@@ -18,8 +18,8 @@ from xattn.compiler.compile import CompiledKernel
 from xattn.devices.device import Int8, KernelFaultError, RunResult, block_arguments, require_operands
 from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
-from xattn.kernels.registry import KernelSpec, Mask, Matrix, compiled
-from xattn.numerics.sound import SoundState
+from xattn.kernels.registry import KernelSpec, Matrix, compiled
+from xattn.numerics.sound import BlockMask, SoundState
 from xattn.sim.core import Core, Counts, Pointer, Result, chosen_engine
 from xattn.sim.engine import Trace
 from xattn.sim.findings import Kind, Severity, SimulationError
@@ -82,7 +82,7 @@ class SimulatedKernel:
         v: Int8,
         shift: int,
         before: SoundState | None = None,
-        key_mask: Mask | None = None,
+        mask: BlockMask | None = None,
     ) -> RunResult:
         """Run once: int8 Q, K, V `[tokens, width]` in, what the kernel computes and its cycles out.
 
@@ -91,7 +91,7 @@ class SimulatedKernel:
         that the kernel does not take.
         """
         require_operands(self.tokens, self.width, q, k, v)
-        for name, array in self.spec.pack(q, k, v, *block_arguments(self.spec, before, key_mask)).items():
+        for name, array in self.spec.pack(q, k, v, *block_arguments(self.spec, before, mask)).items():
             self.write(name, array.tobytes())
         so_far = self._core.counts
         result = self.call(shift)
