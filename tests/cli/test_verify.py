@@ -32,19 +32,19 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kernels_beside_their_models(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "found.json"
-    assert verify("qkt", "fused", "--shape", "16x16", "--synthetic", "--json", file) == 0
+    assert verify("qkt", "matmul_int8", "--shape", "16x16", "--synthetic", "--json", file) == 0
     out = capfd.readouterr().out
     assert re.search(r"^qkt +\d+ +[\d,]+ +0 +\d+ +yes *$", out, re.MULTILINE)
     assert "nothing ran on an NPU" in out and "input: activations: none: SYNTHETIC" in out
     found = json.loads(file.read_text())
-    assert [kernel["name"] for kernel in found["kernels"]] == ["qkt", "fused"] and found["tokens"] == 16
+    assert [kernel["name"] for kernel in found["kernels"]] == ["qkt", "matmul_int8"] and found["tokens"] == 16
 
 
 def test_a_kernel_that_is_wrong_is_exit_code_1(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = kernel_spec("qkt")
-    monkeypatch.setitem(vars(right), "model", lambda q, k, v, shift: kernel_spec("fused").model(q, k, v, shift))
+    monkeypatch.setitem(vars(right), "model", lambda q, k, v, shift: kernel_spec("matmul_int8").model(q, k, v, shift))
     assert verify("qkt", "--shape", "16x16", "--synthetic") == 1
     out = capfd.readouterr().out
     assert re.search(r"^qkt .* NO *$", out, re.MULTILINE)

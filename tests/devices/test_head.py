@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import xattn
 from xattn.bench import Activations, synthetic_activations
+from xattn.devices import Simulator
 from xattn.devices.head import HeadOnCore, HeadRun
 from xattn.errors import InputError
 from xattn.numerics.sound import Order, SoundOperands, attend, finish, quantize_operands
@@ -127,6 +128,12 @@ def test_a_head_of_1500_tokens_is_exact(core: HeadOnCore, source: str) -> None:
     assert (run.blocks, run.masked_blocks) == (24 * 24, 24)
     assert 24 <= run.rescaled_blocks < 24 * 24 / 2  # rare, in this order
     assert run.findings == ()
+
+
+def test_both_engines_take_the_same_cycles(core: HeadOnCore) -> None:
+    floats = noise(8, 64, 100)
+    run, slow = assert_exact(core, floats), assert_exact(HeadOnCore(Simulator(engine="interpreter")), floats)
+    assert (run.cycles, run.rescaled_blocks) == (slow.cycles, slow.rescaled_blocks)
 
 
 def test_blocks_with_a_rescale_are_those_in_which_a_reference_rises(core: HeadOnCore) -> None:
