@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from xattn.files import write_whole
 
 CACHE_VARIABLE = "XATTN_CACHE"
+_ABANDONED_S = 3600.0  # nobody writes an entry for an hour
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -62,7 +64,7 @@ class FileCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.path(key), hashlib.sha256(contents).digest() + contents)
-        self._prune(keep=self.path(key))
+        drop_oldest(self.folder, self.suffix, self.largest, keep=self.path(key))
 
     def kept(self, key: str, make: Callable[[], bytes]) -> bytes:
         """The entry, made where there is none; where it cannot be stored, it is made again the next time."""
@@ -73,15 +75,32 @@ class FileCache:
                 self.write(key, found)
         return found
 
-    def _prune(self, keep: Path) -> None:
-        """Drop what is too much, and what a killed process left half-written."""
-        with contextlib.suppress(OSError):  # another process may prune at the same time
-            found = [path for path in self.folder.iterdir() if self.suffix in path.name]  # half-written ones too
-            entries = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in found)
-            total = sum(size for _, size, _ in entries)
-            for _, size, path in entries:
-                if total <= self.largest:
-                    break
-                if path != keep:
-                    path.unlink()
-                    total -= size
+
+def drop_oldest(folder: Path, suffix: str, largest: int, keep: Path) -> None:
+    """Drop the oldest files with this suffix until all together have `largest` bytes, but not `keep`.
+
+    What a killed process left half-written goes too, once it is too old to be on its way still.
+    """
+    entries = []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if suffix in path.name:  # half-written ones too
+                with contextlib.suppress(FileNotFoundError):  # another process may prune at the same time
+                    status = path.stat()
+                    if path.name.startswith(".") and is_abandoned(status.st_mtime):
+                        path.unlink()
+                    else:
+                        entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= largest:
+            break
+        if path != keep:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size
+
+
+def is_abandoned(modified: float) -> bool:
+    """Whether something half-written that was last changed then (seconds since 1970) is nobody's any more."""
+    return time.time() - modified > _ABANDONED_S

@@ -11,7 +11,7 @@ from xattn.compiler.language import Kernel
 from xattn.devices import Host, RunResult
 from xattn.kernels.blocks import RIGHT
 from xattn.kernels.registry import KernelSpec
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 LADDER = ("baseline", "tiled", "vectorized")
 
@@ -44,9 +44,15 @@ class ScriptedKernel:
     runs: int = 0
 
     def run(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, shift: int, before: SoundState | None = None
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        shift: int,
+        before: SoundState | None = None,
+        mask: BlockMask | None = None,
     ) -> RunResult:
-        output = self.model.run(q, k, v, shift, before).output
+        output = self.model.run(q, k, v, shift, before, mask).output
         output = self.device.twist(self.spec.name, self.runs, output.copy())
         self.device.ran.append(self.spec.name)
         self.runs += 1

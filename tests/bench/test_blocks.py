@@ -64,6 +64,36 @@ def test_the_block_and_the_state_share_no_key() -> None:
     assert (np.abs(difference) <= 0.05 * once.running_sum + 6).all()
 
 
+def test_a_masked_block_is_the_last_one_of_a_head() -> None:
+    activations = head(220)
+    tile, whole = (
+        tile_for(kernel_spec("sound_masked"), activations, 64, 64, 64),
+        cut_block(activations, 64, rising=False),
+    )
+    assert tile.mask is not None and tile.before is not None and whole.before is not None
+    np.testing.assert_array_equal(tile.mask.keys, np.arange(64) < 220 % 64)
+    np.testing.assert_array_equal(tile.k[:28], whole.k[:28])
+    assert not tile.k[28:].any() and not tile.v[28:].any()
+    after = process_block(tile.before, tile.q, tile.k, tile.v, tile.shift, key_mask=tile.mask.keys)
+    np.testing.assert_array_equal(after.reference, tile.before.reference)
+    np.testing.assert_allclose(tile.truth, whole.truth)  # with the state before, all keys are seen in both
+    error = finish(after) * tile.v_scale - tile.truth
+    assert np.linalg.norm(error) / np.linalg.norm(tile.truth) < 0.03
+    assert (tile.before.running_sum > whole.before.running_sum).any()  # which has seen 36 keys less
+
+
+def test_a_block_on_the_diagonal_hides_keys_from_some_queries() -> None:
+    tile = tile_for(kernel_spec("sound_causal"), head(220), 64, 64, 64)
+    assert tile.mask is not None and tile.before is not None
+    np.testing.assert_array_equal(tile.mask.visible(64), np.tri(64, dtype=bool))
+    after = process_block(tile.before, tile.q, tile.k, tile.v, tile.shift, key_mask=tile.mask.visible(64))
+    np.testing.assert_array_equal(after.reference, tile.before.reference)
+    seen = after.running_sum - tile.before.running_sum
+    assert seen[32:].mean() > 2 * seen[:16].mean()
+    error = finish(after) * tile.v_scale - tile.truth
+    assert np.linalg.norm(error) / np.linalg.norm(tile.truth) < 0.03
+
+
 def test_a_kernel_gets_the_tile_of_its_kind() -> None:
     activations = head(192)
     assert tile_for(kernel_spec("vectorized"), activations, 0, 16, 16, 5).before is None
@@ -75,6 +105,10 @@ def test_a_kernel_gets_the_tile_of_its_kind() -> None:
         assert tile.before is not None and wanted.before is not None
         np.testing.assert_array_equal(tile.before.matrix, wanted.before.matrix)
         np.testing.assert_array_equal(tile.k, wanted.k)
+    masked = tile_for(kernel_spec("sound_masked"), activations, 64, 64, 64)
+    assert masked.mask is not None and masked.mask.keys.all()  # 192 keys: the last block is whole
+    assert stands.mask is None
+    np.testing.assert_array_equal(masked.k, stands.k)
 
 
 def test_what_a_head_does_not_have_is_refused() -> None:

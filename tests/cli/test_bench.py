@@ -105,7 +105,7 @@ def test_a_kernel_that_is_not_exact_gives_exit_code_1(
     run = SimulatedKernel.run
     # the model shifts scores by 4, this kernel by 5
     monkeypatch.setattr(
-        SimulatedKernel, "run", lambda self, q, k, v, shift, before: run(self, q, k, v, shift + 1, before)
+        SimulatedKernel, "run", lambda self, q, k, v, shift, *block: run(self, q, k, v, shift + 1, *block)
     )
     record, table = read(capsys, "--synthetic", "--kernel", "tiled", code=1)
     assert record["kernels"][0]["exact"] is False

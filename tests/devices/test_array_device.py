@@ -10,7 +10,7 @@ from xattn.devices import KernelFaultError, Simulator
 from xattn.devices.array_simulator import ArrayKernel, ArraySimulator
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 
 def blocks(kernel: ArrayKernel, runs: int, seed: int) -> list[np.ndarray]:
@@ -116,3 +116,15 @@ def test_a_kernel_that_carries_state_gets_and_gives_it() -> None:
     again = kernel.run(*second, 4, after)
     assert np.array_equal(again.output, alone.run(*second, 4, after).output)
     assert np.array_equal(again.output, spec.model(*second, 4, after))
+
+
+@pytest.mark.slow
+def test_a_kernel_that_takes_a_mask_gets_it() -> None:
+    spec = kernel_spec("sound_causal")
+    kernel = ArraySimulator().load(spec, 64, 64)
+    random = np.random.default_rng(6)
+    block = [random.integers(-128, 128, (64, 64)).astype(np.int8) for _ in range(3)]
+    mask = BlockMask(np.arange(64) < 28, 5)
+    result = kernel.run(*block, 4, None, mask)
+    assert np.array_equal(result.output, spec.model(*block, 4, None, mask)) and result.findings == ()
+    assert not np.array_equal(result.output, spec.model(*block, 4))

@@ -14,7 +14,7 @@ from xattn.devices import Host, KernelFaultError, Simulator
 from xattn.errors import InputError
 from xattn.isa import assemble
 from xattn.kernels.registry import compiled, kernel_spec, kernels
-from xattn.numerics.sound import init_state
+from xattn.numerics.sound import BlockMask, init_state
 
 PLAIN = dict.fromkeys(("baseline", "tiled", "vectorized", "vectorized_pv"), plain_attention)
 PLAIN |= dict.fromkeys(("lut", "vectorized_lut", "fused"), plain_lut_attention)
@@ -71,6 +71,8 @@ def test_a_state_that_the_kernel_does_not_carry_is_refused(place: Simulator | Ho
     kernel = place.load(kernel_spec("baseline"), SIDE, SIDE)
     with pytest.raises(InputError, match="kernel baseline carries no state"):
         kernel.run(*operands(1), 4, init_state((SIDE,), SIDE))
+    with pytest.raises(InputError, match="kernel baseline takes no mask"):
+        kernel.run(*operands(1), 4, None, BlockMask(np.ones(SIDE, np.bool_)))
 
 
 def test_a_shape_that_the_kernel_cannot_take_is_refused() -> None:

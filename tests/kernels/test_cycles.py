@@ -47,7 +47,7 @@ def test_a_kernel_takes_the_cycles_of_the_golden_file(
 ) -> None:
     spec = kernels()[name]
     tile = tile_for(spec, synthetic_activations(0), 0, tokens, width)
-    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before)
+    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before, tile.mask)
     result = Simulator().load(spec, tokens, width).run(*operands)
     model = Host().load(spec, tokens, width).run(*operands)
     assert np.array_equal(result.output, model.output), "not exact: cycles of a wrong kernel mean nothing"

@@ -11,7 +11,7 @@ from xattn.errors import InputError
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.quantize import quantize
 from xattn.numerics.reference import attention
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 from xattn.numerics.synthetic import synthetic_activations as synthetic
 
 Float32 = NDArray[np.float32]
@@ -64,6 +64,8 @@ class Tile:
     shift: int
     """Right shift of the integer scores."""
     before: SoundState | None = None
+    mask: BlockMask | None = None
+    """Which keys count; all where there is none."""
 
 
 def cut_tile(activations: Activations, first: int, tokens: int, width: int, shift: int = DEFAULT_SHIFT) -> Tile:

@@ -10,7 +10,15 @@ from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec
 from xattn.numerics.compat import DEFAULT_SHIFT
 from xattn.numerics.reference import logits, softmax
-from xattn.numerics.sound import BLOCK, SoundOperands, SoundState, init_state, process_block, quantize_operands
+from xattn.numerics.sound import (
+    BLOCK,
+    BlockMask,
+    SoundOperands,
+    SoundState,
+    init_state,
+    process_block,
+    quantize_operands,
+)
 from xattn.numerics.sound.steps import block_reference, scores
 
 Mask = NDArray[np.bool_]
@@ -24,11 +32,21 @@ def tile_for(
     `shift` is that of the scores; a block has its own, which follows from the scales.
     """
     if spec.carries_state:
-        return cut_block(activations, first, rising=spec.rising)
+        mask = _mask_for(spec, len(activations.k))
+        return cut_block(activations, first, rising=spec.rising, mask=mask)
     return cut_tile(activations, first, tokens, width, shift)
 
 
-def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
+def _mask_for(spec: KernelSpec, keys: int) -> BlockMask | None:
+    """What a kernel with a mask is for: the last block of the head's keys, or one that the diagonal runs through."""
+    if not spec.takes_mask:
+        return None
+    if spec.takes_diagonal:
+        return BlockMask(np.ones(BLOCK, np.bool_), 0)
+    return BlockMask(np.arange(BLOCK) < (keys % BLOCK or BLOCK))
+
+
+def cut_block(activations: Activations, first: int, *, rising: bool, mask: BlockMask | None = None) -> Tile:
     """Tokens `first` to `first + 63` as queries, 64 keys of the head, and the state that other keys of it have left.
 
     Scales are those of sound attention, for the whole head. Keys are a set, so that either situation can be made of
@@ -39,6 +57,9 @@ def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
     - every row's does: the block holds the queries' own keys, and the state has attended, row by row, to those others
       that lie below the reference to which the block lifts the row.
 
+    With a mask, the block holds zeros where keys do not count, and the state has attended to those instead; not to keys
+    that only some queries may see.
+
     InputError when the head has no such tokens, or too few for a block and a state.
     """
     require_tile(activations, first, BLOCK, BLOCK)
@@ -47,22 +68,27 @@ def cut_block(activations: Activations, first: int, *, rising: bool) -> Tile:
     queries = slice(first, first + BLOCK)
     found = scores(operands.q[queries], operands.k, shift)
     block = np.arange(first, first + BLOCK) if rising else _no_best_keys(found, first + BLOCK)
+    counts = np.ones(BLOCK, np.bool_) if mask is None else mask.keys
+    block = block[counts]
     seen = np.ones(found.shape, np.bool_)
     if rising:
         seen = block_reference(found[..., np.newaxis]) < block_reference(found[:, block])[:, np.newaxis]
     seen[:, block] = False
     state = _attended(operands, queries, seen, shift)
-    seen[:, block] = True
+    seen[:, block] = True if mask is None else mask.visible(BLOCK)[:, counts]
     wanted = np.where(seen, logits(activations.q[queries], activations.k, scaling=1.0), -np.inf)
+    k, v = (np.zeros((BLOCK, BLOCK), np.int8) for _ in range(2))
+    k[counts], v[counts] = operands.k[block], operands.v[block]
     return Tile(
         operands.q[queries],
-        operands.k[block],
-        operands.v[block],
+        k,
+        v,
         operands.v_scale,
         softmax(wanted) @ activations.v.astype(np.float64),
         first,
         shift,
         state,
+        mask,
     )
 
 

@@ -138,14 +138,14 @@ class _Runs:
             if self.progress is not None:
                 self.progress(self.done, self.total, f"{spec.name}: {what}")
             self.done += 1
-            results.append(kernel.run(tile.q, tile.k, tile.v, tile.shift, tile.before))
+            results.append(kernel.run(tile.q, tile.k, tile.v, tile.shift, tile.before, tile.mask))
         return results
 
     def expected(self, spec: KernelSpec, runs: int) -> list[Matrix]:
         """What the integer model gives in the same runs."""
         tiles = self.tiles(spec)[:runs]
         model = Host().load(spec, *tiles[0].q.shape)
-        return [model.run(t.q, t.k, t.v, t.shift, t.before).output for t in tiles]
+        return [model.run(t.q, t.k, t.v, t.shift, t.before, t.mask).output for t in tiles]
 
 
 def _measure(spec: KernelSpec, run: _Runs, runs: int) -> KernelRecord:

@@ -46,7 +46,7 @@ def run_once(
     if watch is not None:
         watch(kernel.core)
     tile = tile_for(spec, synthetic_activations(SEED), 0, tokens, width)
-    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before)
+    operands = (tile.q, tile.k, tile.v, tile.shift, tile.before, tile.mask)
     result = kernel.run(*operands)
     model = Host().load(spec, tokens, width).run(*operands)
     assert result.cycles is not None

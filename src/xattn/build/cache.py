@@ -16,10 +16,11 @@ from pathlib import Path
 import msgspec
 
 from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
-from xattn.cache import cache_folder
+from xattn.cache import cache_folder, is_abandoned
 from xattn.errors import FileFormatError
 
 _SOURCES = {".py", ".txt", ".json", ".c", ".h"}
+_UNFINISHED = ".new."  # how the names of builds begin that are being written
 _MOST_ENTRIES = 64  # builds that are kept; the oldest go first
 
 
@@ -79,7 +80,7 @@ def _read(entry: Path) -> dict[str, bytes] | None:
 def _write(entry: Path, files: dict[str, bytes]) -> None:
     """Put an entry in place, whole or not at all."""
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".new.") as temporary:
+    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=_UNFINISHED) as temporary:
         new = Path(temporary) / "entry"
         new.mkdir()
         for name, data in files.items():
@@ -90,7 +91,12 @@ def _write(entry: Path, files: dict[str, bytes]) -> None:
 
 
 def _prune(home: Path, keep: Path) -> None:
-    entries = sorted((path for path in home.iterdir() if path != keep and not path.name.startswith(".")), key=_age)
+    """Drop the oldest builds, and what killed processes left half-written."""
+    found = list(home.iterdir())
+    for path in found:
+        if path.name.startswith(_UNFINISHED) and is_abandoned(_age(path)):
+            shutil.rmtree(path, ignore_errors=True)
+    entries = sorted((path for path in found if path != keep and not path.name.startswith(".")), key=_age)
     for path in entries[: max(0, len(entries) + 1 - _MOST_ENTRIES)]:
         shutil.rmtree(path, ignore_errors=True)
 

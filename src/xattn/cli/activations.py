@@ -12,6 +12,7 @@ from xattn.errors import InputError
 
 if TYPE_CHECKING:
     from xattn.bench import Activations
+    from xattn.bench.layer import Layer
     from xattn.bench.peers import Tensors
     from xattn.bench.sweep import Point
 
@@ -79,6 +80,20 @@ def heads_of(wanted: Wanted) -> Tensors:
     clip = load_audio(jfk_path() if wanted.audio is None else Path(wanted.audio))
     captured = capture_qkv(source.load(), clip, wanted.layer or 0)
     return Tensors(captured.q, captured.k, captured.v)
+
+
+def layer_of(wanted: Wanted, progress: Progress | None = None) -> Layer:
+    """All heads of the layer whose head `activations_of` gives, with what they are; errors are those."""
+    from xattn.bench.layer import Layer
+    from xattn.numerics.synthetic import synthetic_activations
+
+    head = activations_of(wanted, progress)  # refuses what cannot be had
+    if head.source == "synthetic":
+        made = synthetic_activations(head.seed or 0)
+        return Layer(made.q, made.k, made.v, head.description, f"seed {head.seed}", head.notes)
+    heads = heads_of(wanted)
+    place = f"{head.clip} ({head.clip_seconds:.1f} s), encoder layer {head.layer}"
+    return Layer(heads.q, heads.k, heads.v, head.description, place, head.notes)
 
 
 def activations_of_point(point: Point) -> Activations:

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("xattn.cli.compare", "Compare two results; exit code 1 when one is worse."),
     "history": ("xattn.cli.history", "Show a kernel's cycles over time."),
     "sweep": ("xattn.cli.sweep", "Measure many points in many processes."),
+    "verify": ("xattn.cli.verify", "Compare kernels, or a whole layer, with the integer model, bit for bit."),
     "asm": ("xattn.cli.asm", "Assemble text to machine code, an ELF executable or an object."),
     "dis": ("xattn.cli.dis", "Disassemble machine code or an ELF file."),
     "link": ("xattn.cli.link", "Join objects of any AIE2 compiler to an ELF executable."),

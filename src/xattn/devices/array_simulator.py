@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,10 +16,10 @@ from xattn.array.instructions import read_instructions
 from xattn.array.pdi import read_pdi
 from xattn.build.images import Images, build_images
 from xattn.build.layouts import OPERANDS, input_layouts
-from xattn.devices.device import Int8, KernelFaultError, RunResult, state_arguments
+from xattn.devices.device import Int8, KernelFaultError, RunResult, block_arguments
 from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec, Matrix, compiled
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 from xattn.sim.array.findings import ArrayError
 from xattn.sim.array.machine import Array
 from xattn.sim.array.report import ArrayResult
@@ -97,33 +97,49 @@ class ArrayKernel:
             found[operand] = max([*own, *whole], default=most)
         return found
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+    def run(
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: SoundState | None = None,
+        mask: BlockMask | None = None,
+    ) -> RunResult:
         """One block: int8 Q, K, V `[tokens, width]`. `cycles` are those of the array, from first to last instruction.
 
-        InputError for another shape or dtype, a state that the kernel does not carry, or a design with room for more
-        blocks; KernelFaultError when a run cannot end.
+        InputError for another shape or dtype, a state or mask that the kernel does not take, or a design with room for
+        more blocks; KernelFaultError when a run cannot end.
         """
         if max(self._counts.values()) > 1:
             raise InputError(f"design {self.design} runs {dict(self.blocks)} blocks at once; use run_blocks")
         states = None if before is None else [before]
-        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states)
+        masks = None if mask is None else [mask]
+        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states, masks)
         return RunResult(result.outputs[0], cycles=result.cycles, findings=result.findings)
 
     def run_blocks(
-        self, q: Int8, k: Int8, v: Int8, shift: int, before: Sequence[SoundState] | None = None
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: Sequence[SoundState] | None = None,
+        masks: Sequence[BlockMask] | None = None,
     ) -> BlocksResult:
         """Many blocks: int8 `[blocks, tokens, width]` each, as many as `blocks` says or a multiple of all three.
 
         Where a design shares K and V among cores, block n of Q meets block n · (K's blocks) / (Q's blocks) of those.
-        `before`: the states before, one for each block of Q, for a kernel that carries one. InputError for other shapes
-        or dtypes; KernelFaultError when a run cannot end.
+        `before`, `masks`: the states before and the masks, one for each block of Q, for a kernel that takes them.
+        InputError for other shapes or dtypes; KernelFaultError when a run cannot end.
         """
         runs = self._check(q, k, v)
         states: list[SoundState | None] = [None] * len(q) if before is None else list(before)
-        if len(states) != len(q):
-            raise InputError(f"{len(states)} states before for {len(q)} blocks")
-        for state in states:
-            state_arguments(self.spec, state)  # refuses a state that the kernel does not carry
+        of_blocks: list[BlockMask | None] = [None] * len(q) if masks is None else list(masks)
+        if len(states) != len(q) or len(of_blocks) != len(q):
+            raise InputError(f"{len(states)} states before and {len(of_blocks)} masks for {len(q)} blocks")
+        # refuses what the kernel does not take
+        further = [block_arguments(self.spec, *each) for each in zip(states, of_blocks, strict=True)]
         images, array = self._for_shift(shift if self._takes_shift else 0)
         stream = read_instructions(images.instructions)
         outputs, results = [], []
@@ -132,7 +148,7 @@ class ArrayKernel:
                 name: array_[number * size : (number + 1) * size]
                 for (name, size), array_ in zip(self.blocks.items(), (q, k, v), strict=True)
             }
-            of_run = states[number * self.blocks["q"] : (number + 1) * self.blocks["q"]]
+            of_run = further[number * self.blocks["q"] : (number + 1) * self.blocks["q"]]
             try:
                 results.append(array.run(stream, self._buffers(images, operands, of_run)))
             except ArrayError as error:
@@ -168,9 +184,7 @@ class ArrayKernel:
                 )
         return len(q) // self.blocks["q"]
 
-    def _buffers(
-        self, images: Images, operands: Mapping[str, Int8], states: Sequence[SoundState | None]
-    ) -> list[bytes]:
+    def _buffers(self, images: Images, operands: Mapping[str, Int8], further: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """The host's buffers of one run: row-major blocks one after another, or packed by the host; output zeros."""
         buffers = []
         for buffer in images.design.buffers:
@@ -180,16 +194,16 @@ class ArrayKernel:
             elif operand is not None:
                 buffers.append(operands[operand].tobytes())
             else:
-                packed = (self._packed(operands, states, n, count)[buffer.name] for n in range(count))
+                packed = (self._packed(operands, further, n, count)[buffer.name] for n in range(count))
                 buffers.append(b"".join(array.tobytes() for array in packed))
         return buffers
 
     def _packed(
-        self, operands: Mapping[str, Int8], states: Sequence[SoundState | None], number: int, count: int
+        self, operands: Mapping[str, Int8], further: Sequence[tuple[Any, ...]], number: int, count: int
     ) -> Mapping[str, Matrix]:
         """The kernel's arguments for one of `count` blocks, as the host packs them."""
         matrices = (array[number * len(array) // count] for array in operands.values())
-        return self.spec.pack(*matrices, *state_arguments(self.spec, states[number * len(states) // count]))
+        return self.spec.pack(*matrices, *further[number * len(further) // count])
 
     def _output(self, images: Images, result: ArrayResult) -> Matrix:
         """The blocks that the run gave: row-major already where DMA brings them so, else unpacked by the host."""

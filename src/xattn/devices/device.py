@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xattn.errors import InputError, XattnError
 from xattn.kernels.registry import KernelSpec, Matrix
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 Int8 = NDArray[np.int8]
 
@@ -47,12 +47,21 @@ class RunResult:
 class LoadedKernel(Protocol):
     """A kernel that stands ready on a device. What a run leaves in memory is there when the next one starts."""
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+    def run(
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: SoundState | None = None,
+        mask: BlockMask | None = None,
+    ) -> RunResult:
         """Compute what the kernel computes of int8 Q, K, V `[tokens, width]`; scores are shifted right by `shift`.
 
         `before` is the state before a block, for a kernel that carries one; the state before any key by default.
-        InputError for another shape or dtype, or a state that the kernel does not carry; KernelFaultError when the
-        kernel fails.
+        `mask`: which keys count, for a kernel that takes one; all by default.
+        InputError for another shape or dtype, or a state or mask that the kernel does not take; KernelFaultError when
+        the kernel fails.
         """
 
 
@@ -67,13 +76,24 @@ class Device(Protocol):
         """Make a kernel ready for one shape; InputError names the shapes that it takes."""
 
 
-def state_arguments(spec: KernelSpec, before: SoundState | None) -> tuple[SoundState, ...]:
-    """What `spec.pack` and `spec.model` take behind their other arguments; InputError for a state it does not carry."""
-    if before is None:
-        return ()
-    if not spec.carries_state:
+def block_arguments(
+    spec: KernelSpec, before: SoundState | None, mask: BlockMask | None = None
+) -> tuple[SoundState | BlockMask | None, ...]:
+    """What `spec.pack` and `spec.model` take behind their other arguments.
+
+    InputError for a state or a mask that the kernel does not take, or a mask that is none of its keys.
+    """
+    if before is not None and not spec.carries_state:
         raise InputError(f"kernel {spec.name} carries no state from block to block: leave out the state before")
-    return (before,)
+    if mask is None:
+        return () if before is None else (before,)
+    if not spec.takes_mask:
+        raise InputError(f"kernel {spec.name} takes no mask: leave it out")
+    if mask.diagonal is not None and not spec.takes_diagonal:
+        raise InputError(f"kernel {spec.name} takes no causal mask: leave out the diagonal")
+    if mask.keys.dtype != np.bool_ or mask.keys.shape not in {shape[:1] for shape in spec.shapes}:
+        raise InputError(f"the mask is {mask.keys.dtype} {list(mask.keys.shape)}; expected bool, one for each key")
+    return (before, mask)
 
 
 def require_operands(tokens: int, width: int, q: Int8, k: Int8, v: Int8) -> None:

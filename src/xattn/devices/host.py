@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xattn.devices.device import Int8, RunResult, require_operands, state_arguments
+from xattn.devices.device import Int8, RunResult, block_arguments, require_operands
 from xattn.kernels.registry import KernelSpec
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 
 class Host:
@@ -27,7 +27,15 @@ class HostKernel:
     tokens: int
     width: int
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+    def run(
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: SoundState | None = None,
+        mask: BlockMask | None = None,
+    ) -> RunResult:
         """The model's result, of the kernel's `output_shape`."""
         require_operands(self.tokens, self.width, q, k, v)
-        return RunResult(self.spec.model(q, k, v, shift, *state_arguments(self.spec, before)))
+        return RunResult(self.spec.model(q, k, v, shift, *block_arguments(self.spec, before, mask)))

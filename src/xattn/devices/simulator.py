@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from xattn.compiler.compile import CompiledKernel
-from xattn.devices.device import Int8, KernelFaultError, RunResult, require_operands, state_arguments
+from xattn.devices.device import Int8, KernelFaultError, RunResult, block_arguments, require_operands
 from xattn.errors import InputError
 from xattn.isa.timing import DATA_MEMORY_BASE
 from xattn.kernels.registry import KernelSpec, Matrix, compiled
-from xattn.numerics.sound import SoundState
-from xattn.sim.core import Core, Counts, Pointer, chosen_engine
+from xattn.numerics.sound import BlockMask, SoundState
+from xattn.sim.core import Core, Counts, Pointer, Result, chosen_engine
 from xattn.sim.engine import Trace
 from xattn.sim.findings import Kind, Severity, SimulationError
 
@@ -62,6 +62,7 @@ class SimulatedKernel:
         self.spec, self.program, self.tokens, self.width = spec, program, tokens, width
         self._wanted, self._usable = engine, chosen_engine(engine)
         self._runs = 0
+        self._sizes = {array.name: array.size for array in program.arrays}
         stack = (DATA_MEMORY_BASE, DATA_MEMORY_BASE + STACK_BYTES)
         self._core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack, trace=trace)
         self._core.load(program.code, PROGRAM_BASE)
@@ -74,24 +75,26 @@ class SimulatedKernel:
         """The core that the kernel runs on, for a look at its registers and memory."""
         return self._core
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+    def run(
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: SoundState | None = None,
+        mask: BlockMask | None = None,
+    ) -> RunResult:
         """Run once: int8 Q, K, V `[tokens, width]` in, what the kernel computes and its cycles out.
 
         The operands, and the state before a block, are written anew, everything else is as the last run left it.
-        KernelFaultError when the simulator finds an error; InputError for another shape or dtype, or a state that the
-        kernel does not carry.
+        KernelFaultError when the simulator finds an error; InputError for another shape or dtype, or a state or mask
+        that the kernel does not take.
         """
         require_operands(self.tokens, self.width, q, k, v)
-        for name, array in self.spec.pack(q, k, v, *state_arguments(self.spec, before)).items():
-            self._core.write_memory(self.program.addresses[name], array.tobytes())
+        for name, array in self.spec.pack(q, k, v, *block_arguments(self.spec, before, mask)).items():
+            self.write(name, array.tobytes())
         so_far = self._core.counts
-        try:
-            result = self._core.call(
-                PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE, engine=self._engine()
-            )
-        except SimulationError as error:
-            raise KernelFaultError(str(error)) from error
-        self._runs += 1
+        result = self.call(shift)
         return RunResult(
             output=self._output(),
             cycles=result.cycles,
@@ -99,8 +102,27 @@ class SimulatedKernel:
             cycles_at=_difference(so_far, self._core.counts),
             findings=tuple(str(finding) for finding in result.findings),
             engine=result.engine,
-            note=self._note(result.engine),
+            note=self.note(result.engine),
         )
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put an array of the program's, as it lies in memory."""
+        self._core.write_memory(self.program.addresses[name], data)
+
+    def read(self, name: str) -> bytes:
+        """An array of the program's, as it lies in memory."""
+        return self._core.read_memory(self.program.addresses[name], self._sizes[name])
+
+    def call(self, shift: int) -> Result:
+        """Call the program on what lies in memory; KernelFaultError when the simulator finds an error."""
+        try:
+            result = self._core.call(
+                PROGRAM_BASE, self._arguments({"shift": shift}), sp=DATA_MEMORY_BASE, engine=self._engine()
+            )
+        except SimulationError as error:
+            raise KernelFaultError(str(error)) from error
+        self._runs += 1
+        return result
 
     def _engine(self) -> str:
         """The engine of the next run."""
@@ -108,7 +130,7 @@ class SimulatedKernel:
             return "interpreter"
         return self._usable
 
-    def _note(self, used: str) -> str:
+    def note(self, used: str) -> str:
         """Why a run was interpreted that should not have been."""
         if used == "translator" or self._core.is_traced or self._wanted == "interpreter":
             return ""
@@ -127,9 +149,8 @@ class SimulatedKernel:
 
     def _output(self) -> Matrix:
         rows, columns = self.spec.output_shape(self.tokens, self.width)
-        sizes = {array.name: array.size for array in self.program.arrays}
-        read = [self._core.read_memory(self.program.addresses[name], sizes[name]) for name in self.spec.outputs]
-        return self.spec.unpack(np.frombuffer(b"".join(read), np.int8), rows, columns)
+        read = b"".join(self.read(name) for name in self.spec.outputs)
+        return self.spec.unpack(np.frombuffer(read, np.int8), rows, columns)
 
 
 def _difference(before: Mapping[int, Counts], after: Mapping[int, Counts]) -> dict[int, int]:

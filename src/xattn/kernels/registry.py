@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +22,13 @@ from xattn.kernels.lut import lut, vectorized_lut
 from xattn.kernels.panels import from_tiles, to_column_panels, to_panels
 from xattn.kernels.products import matmul_int8, qkt
 from xattn.kernels.sound import sound
-from xattn.kernels.sound_layout import STATE_ARRAYS, pack_operands, pack_state, unpack_state
+from xattn.kernels.sound_layout import STATE_ARRAYS, pack_causal, pack_masked, pack_operands, pack_state, unpack_state
 from xattn.kernels.tiled import tiled
 from xattn.kernels.vectorized import vectorized
 from xattn.kernels.vectorized_pv import vectorized_pv
 from xattn.numerics import compat
 from xattn.numerics.compat import compat_model, pack_qkv
-from xattn.numerics.sound import SoundState, init_state, process_block
+from xattn.numerics.sound import BlockMask, SoundState, init_state, process_block
 
 SCHEDULES = Path(__file__).parent / "schedules"  # of loops for which the compiler's own search finds no better one
 
@@ -55,7 +55,8 @@ class KernelSpec:
     `build` records the program for (tokens, width). `pack` turns Q, K, V into the kernel's arguments by name, `unpack`
     the bytes of its output arrays into the row-major result of that shape. `model` is the integer model that the result
     must equal, bit for bit. For a block, `pack` and `model` take the state before as one argument more; without it, it
-    is the state before any key.
+    is the state before any key. Where a kernel `takes_mask`, one more says which keys count; without it, all do. One
+    with a diagonal is for those that `takes_diagonal`.
 
     `program_of` names the kernel whose program this row of the ladder runs too, for another situation: `rising` says
     that the block is such a one that every row's reference rises, else that none does.
@@ -72,6 +73,8 @@ class KernelSpec:
     unpack: Callable[[Int8, int, int], Matrix] = row_major
     program_of: str | None = None
     rising: bool = False
+    takes_mask: bool = False
+    takes_diagonal: bool = False
 
     @property
     def carries_state(self) -> bool:
@@ -93,6 +96,27 @@ def _sound_model(q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | Non
 
 def _sound_arrays(q: Int8, k: Int8, v: Int8, before: SoundState | None = None) -> Arrays:
     return pack_operands(q, k, v) | pack_state(before or init_state((len(q),)))
+
+
+def _masked_model(
+    q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None, mask: BlockMask | None = None
+) -> Matrix:
+    seen = None if mask is None else mask.visible(len(q))
+    return process_block(before or init_state((len(q),)), q, k, v, shift, key_mask=seen).matrix
+
+
+def _masked_arrays(
+    q: Int8, k: Int8, v: Int8, before: SoundState | None = None, mask: BlockMask | None = None
+) -> Arrays:
+    keys = np.ones(len(k), np.bool_) if mask is None else mask.keys
+    return pack_masked(q, k, v, keys) | pack_state(before or init_state((len(q),)))
+
+
+def _causal_arrays(
+    q: Int8, k: Int8, v: Int8, before: SoundState | None = None, mask: BlockMask | None = None
+) -> Arrays:
+    every = BlockMask(np.ones(len(k), np.bool_))
+    return pack_causal(q, k, v, mask or every) | pack_state(before or init_state((len(q),)))
 
 
 _SOUND = KernelSpec(
@@ -155,6 +179,25 @@ def kernels() -> dict[str, KernelSpec]:
             summary="the program of sound where every row's reference rises, and with it old sums are shifted down",
             program_of="sound",
             rising=True,
+        ),
+        replace(
+            _SOUND,
+            name="sound_masked",
+            summary="sound with a mask of keys, on a block like a head's last one: some keys count, others are padding",
+            build=partial(sound, masked=True),
+            model=_masked_model,
+            pack=_masked_arrays,
+            takes_mask=True,
+        ),
+        replace(
+            _SOUND,
+            name="sound_causal",
+            summary="sound with a causal mask too, on a block that the diagonal runs through",
+            build=partial(sound, masked=True, causal=True),
+            model=_masked_model,
+            pack=_causal_arrays,
+            takes_mask=True,
+            takes_diagonal=True,
         ),
     )
     return {spec.name: spec for spec in ladder}

@@ -12,7 +12,8 @@ Layouts (all made by DMA descriptors from row-major data, runs of 8 bytes): Q `[
 sixteen rows, depth and row block; K and V `[4, 8, 2]` 8×8 blocks, by pair of block columns (of keys, of V's columns),
 depth or keys, and block; sums in two arrays of even and odd block columns, `[4, 4, 4]` 4×8 int32 each, by group, pair
 and row block; state, for each group, sixteen references less one octave, int16, twice over, and sixteen running sums,
-int32.
+int32. A kernel with a mask of keys has, behind each pair of K, a 4×8 block of limits for each of its two, int16; one
+with a causal mask has as many again as there are distances, behind all pairs.
 """
 
 from __future__ import annotations
@@ -53,15 +54,21 @@ DEPTH = 8  # 8-wide pieces of 64
 # another, not all at once. Then the store port keeps up, and accumulators of the next tile can be loaded meanwhile.
 SCORE_RUNS = (*((c,) for c in range(6)), (6, 7))
 SUM_RUNS = ((0, 1, 2, 3), (4, 5, 6, 7))
+DISTANCES_BEFORE = 14  # distances of row blocks from block columns that are below zero
 OCTAVE_BITS = OCTAVE.bit_length() - 1
 WEIGHT_BITS = 16  # p16 = floor(2^16 · 2^x)
 
 
-def sound(k: Kernel, tokens: int, width: int) -> None:
-    """Scores and references, then weights and sums."""
+def sound(k: Kernel, tokens: int, width: int, *, masked: bool = False, causal: bool = False) -> None:
+    """Scores and references, then weights and sums.
+
+    `masked`: each key has a limit that none of its scores exceeds, which is the lowest score where it is masked.
+    `causal`, a `masked` one: so has each 4×8 block of scores, by its distance from the diagonal.
+    """
     assert (tokens, width) == (64, 64)
     q = k.argument("q", LEFT, (GROUPS, DEPTH, ROWS), bank=2)
-    keys = k.argument("k", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=0)
+    # behind a pair's keys lies a limit for each, once for every row of a row block; behind all pairs those of distances
+    keys = k.argument("k", RIGHT, (PAIRS + 2 * causal, DEPTH + masked, COLUMNS), bank=0)
     values = k.argument("v", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=1)
     sums = [k.argument(f"sums{i}", SUMS, (GROUPS, PAIRS, ROWS), bank=2 + i) for i in range(COLUMNS)]
     state = k.argument("state", LANES, (GROUPS, 2), bank=1)
@@ -72,7 +79,7 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
     weights = k.scratch("weights", WEIGHTS, (GROUPS, DEPTH, ROWS), bank=0)
     k.set_control("crSat", 1)
     with k.stage(SCORES):
-        score_tiles(k, q, keys, scores, k.shift_amount(shift))
+        score_tiles(k, q, keys, scores, k.shift_amount(shift), masked=masked, causal=causal)
     k.set_control("crSat", 0)
     old = k.scratch("old references", LANES, (GROUPS,), bank=0)
     with k.stage(SOFTMAX, "references"):
@@ -85,8 +92,11 @@ def sound(k: Kernel, tokens: int, width: int) -> None:
         weighted_sums(k, weights, values, sums, state.blocks(ROW, GROUPS, 4))
 
 
-def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegister) -> None:
-    """S = sat16(Q·Kᵀ >> shift), and the maximum of each row of a tile."""
+def score_tiles(
+    k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegister, *, masked: bool, causal: bool
+) -> None:
+    """S = sat16(Q·Kᵀ >> shift), at most the limits where there are some, and the maximum of each row of a tile."""
+    diagonals = limits_of_distances(keys) if causal else None
     for i, j in k.grid(GROUPS, PAIRS, name="score tiles"):
         dots = [[k.accumulator() for _ in range(COLUMNS)] for _ in range(ROWS)]
         for pieces in SCORE_RUNS:
@@ -100,14 +110,29 @@ def score_tiles(k: Kernel, q: View, keys: View, scores: View, shift: VirtualRegi
                         else:
                             dots[a][b] += product(left[d][a], right[d][b])
         best = []
+        limits = [keys[j, DEPTH, b].read_as(LANES) for b in range(COLUMNS)] if masked else []
         for a in range(ROWS):
             blocks = [k.widened(k.narrow(dots[a][b], shift, int16)) for b in range(COLUMNS)]
+            for b, limit in enumerate(limits):
+                if diagonals is not None:
+                    limit = k.minimum(limit, diagonals[i, a, j, b])
+                blocks[b] = k.minimum(blocks[b], limit)
             for b in range(COLUMNS):
                 scores[i, j, COLUMNS * a + b] = blocks[b]
             with k.stage(SOFTMAX, "max"):
                 best.append(k.maximum(*blocks))
         with k.stage(SOFTMAX, "max"):
             scores[i, j, ROWS * COLUMNS] = row_maxima(k, best)
+
+
+def limits_of_distances(keys: View) -> View:
+    """Limits of 4×8 blocks by group, row block, pair and block column: behind the keys, one for each distance.
+
+    That of row block r (of all sixteen) from block column c (of eight) is r − 2c, from −14 to 15.
+    """
+    row, column = LANES.bytes, -2 * LANES.bytes
+    first = keys.element(PAIRS, DISTANCES_BEFORE // COLUMNS, DISTANCES_BEFORE % COLUMNS)  # of distance 0
+    return first.strided(LANES, (GROUPS, ROWS, PAIRS, COLUMNS), (ROWS * row, row, COLUMNS * column, column))
 
 
 def row_maxima(k: Kernel, blocks: list[Vector]) -> Vector:

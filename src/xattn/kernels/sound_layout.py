@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 from xattn.numerics.sound.steps import OCTAVE
 
 Int8 = NDArray[np.int8]
@@ -23,6 +23,31 @@ def pack_operands(q: Int8, k: Int8, v: Int8) -> dict[str, Int8]:
         "k": np.ascontiguousarray(k.reshape(4, 2, 8, 8, 8).transpose(0, 3, 1, 2, 4)),
         "v": np.ascontiguousarray(v.reshape(8, 8, 4, 2, 8).transpose(2, 0, 3, 1, 4)),
     }
+
+
+def pack_masked(q: Int8, k: Int8, v: Int8, key_mask: NDArray[np.bool_]) -> dict[str, Int8]:
+    """The same where keys have limits: the scores of keys that are False in `key_mask` `[64]` are the lowest."""
+    packed = pack_operands(q, k, v)
+    every_row = np.broadcast_to(key_mask.reshape(4, 1, 2, 1, 8), (4, 1, 2, 4, 8))
+    return {**packed, "k": np.concatenate([packed["k"].reshape(4, 8, 2, 64), _limits(every_row)], axis=1)}
+
+
+def pack_causal(q: Int8, k: Int8, v: Int8, mask: BlockMask) -> dict[str, Int8]:
+    """The same where distances have limits too: query i sees keys up to i + `mask.diagonal`."""
+    packed = pack_masked(q, k, v, mask.keys)
+    distance = 4 * np.arange(-14, 16)[:, np.newaxis, np.newaxis]  # of a row block's first row from its first key
+    row, key = np.arange(4)[:, np.newaxis], np.arange(8)
+    seen = np.full((36, 4, 8), True)  # as many as two pairs of K take; the last six are never read
+    if mask.diagonal is not None:
+        seen[:30] = key - row <= distance + mask.diagonal
+    return {**packed, "k": np.concatenate([packed["k"], _limits(seen).reshape(2, 9, 2, 64)])}
+
+
+def _limits(seen: NDArray[np.bool_]) -> Int8:
+    """What scores are limited to, for blocks `[..., 4, 8]` of keys that are seen or not: `[..., 64]` bytes."""
+    info = np.iinfo(np.int16)
+    limits = np.where(seen, info.max, info.min).astype(np.int16)
+    return limits.reshape(*seen.shape[:-2], 32).view(np.int8)
 
 
 def pack_state(state: SoundState) -> dict[str, NDArray[np.generic]]:

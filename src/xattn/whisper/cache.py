@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
 
-from xattn.cache import cache_folder
+from xattn.cache import cache_folder, drop_oldest
 from xattn.files import write_whole
 from xattn.whisper.tensors import Float32
 
+_SUFFIX = ".npz"
 _LARGEST = 1 << 30  # bytes of activations that are kept; the oldest go first
 
 QKV = tuple[Float32, Float32, Float32]
@@ -42,18 +42,7 @@ class ActivationCache:
         archive = io.BytesIO()
         np.savez(archive, q=entry[0], k=entry[1], v=entry[2])
         write_whole(self._path(key), archive.getvalue())
-        self._prune(keep=self._path(key))
+        drop_oldest(self.folder, _SUFFIX, _LARGEST, keep=self._path(key))
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.npz"
-
-    def _prune(self, keep: Path) -> None:
-        with contextlib.suppress(OSError):  # another process may prune at the same time
-            entries = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.folder.glob("*.npz"))
-            total = sum(size for _, size, _ in entries)
-            for _, size, path in entries:
-                if total <= _LARGEST:
-                    break
-                if path != keep:
-                    path.unlink()
-                    total -= size
+        return self.folder / f"{key}{_SUFFIX}"

@@ -21,6 +21,10 @@ class LaneOperations(VectorOperations):
         """The larger of signed lanes."""
         return self._with_mask(f"VMAX_LT_S{_bits(a)}", a, b)
 
+    def minimum(self, a: Vector, b: Vector) -> Vector:
+        """The smaller of signed lanes."""
+        return self._with_mask(f"VMIN_GE_S{_bits(a)}", a, b)
+
     def maximum_and_rise(self, a: Vector, b: Vector) -> tuple[Vector, VirtualRegister]:
         """The larger of signed 16-bit lanes, and a scalar with a bit for each lane in which b is the larger."""
         target, rise = self.new_register("x"), self.new_register("r", "rise")

@@ -31,6 +31,7 @@ from xattn.numerics.sound.block import (
     trace_block,
 )
 from xattn.numerics.sound.dither import Dither, dither_pattern
+from xattn.numerics.sound.mask import BlockMask
 from xattn.numerics.sound.operands import Share, SoundOperands, power_of_two_scales, quantize_operands
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "BLOCK_MAXIMUM_OPTIONS",
     "DEFAULT_OPTIONS",
     "MAX_KEYS",
+    "BlockMask",
     "BlockTrace",
     "Dither",
     "Order",
