@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,10 @@ from xattn.build.layouts import OPERANDS, ArrayLayout, input_layouts
 from xattn.build.manifest import Manifest
 from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec, Matrix, kernel_spec
-from xattn.numerics.sound import SoundState
 
 Int8 = NDArray[np.int8]
-States = Sequence[SoundState | None]
+Further = Sequence[tuple[Any, ...]]
+"""For each block of Q, what the kernel's `pack` and `model` take behind their other arguments: a state, a mask."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,8 @@ class HostBuffers:
                 )
         return len(q) // self.blocks["q"]
 
-    def pack(self, q: Int8, k: Int8, v: Int8, states: States) -> list[bytes]:
-        """The buffers for one run, by number of the argument; those that are only written hold zeros.
-
-        `states`: the state before, one for each block of Q; None where the kernel carries none or starts anew.
-        """
+    def pack(self, q: Int8, k: Int8, v: Int8, further: Further) -> list[bytes]:
+        """The buffers for one run, by number of the argument; those that are only written hold zeros."""
         operands = dict(zip(OPERANDS, (q, k, v), strict=True))
         buffers = []
         for name, size in self.sizes.items():
@@ -93,7 +90,7 @@ class HostBuffers:
             elif operand is not None:
                 buffers.append(operands[operand].tobytes())
             else:
-                packed = (self._packed(operands, states, n, count)[name] for n in range(count))
+                packed = (self._packed(operands, further, n, count)[name] for n in range(count))
                 buffers.append(b"".join(array.tobytes() for array in packed))
         return buffers
 
@@ -108,12 +105,12 @@ class HostBuffers:
         results = [self.spec.unpack(np.concatenate(block), *shape) for block in zip(*arrays, strict=True)]
         return cast("Matrix", np.stack(results))
 
-    def expected(self, q: Int8, k: Int8, v: Int8, shift: int, states: States) -> Matrix:
+    def expected(self, q: Int8, k: Int8, v: Int8, shift: int, further: Further) -> Matrix:
         """What the integer model makes of the same operands, `[blocks, rows, columns]`, one for each block of Q."""
         results = []
-        for number, state in enumerate(states):
-            matrices = (array[number * len(array) // len(states)] for array in (q, k, v))
-            results.append(self.spec.model(*matrices, shift, *(() if state is None else (state,))))
+        for number, more in enumerate(further):
+            matrices = (array[number * len(array) // len(further)] for array in (q, k, v))
+            results.append(self.spec.model(*matrices, shift, *more))
         return cast("Matrix", np.stack(results))
 
     @cached_property
@@ -124,8 +121,7 @@ class HostBuffers:
         layout = self._layouts.get(name)
         return None if layout is None else layout.operand
 
-    def _packed(self, operands: Mapping[str, Int8], states: States, number: int, count: int) -> Mapping[str, Matrix]:
+    def _packed(self, operands: Mapping[str, Int8], further: Further, number: int, count: int) -> Mapping[str, Matrix]:
         """The kernel's arguments for one of `count` blocks, as the host packs them."""
         matrices = (array[number * len(array) // count] for array in operands.values())
-        state = states[number * len(states) // count]
-        return self.spec.pack(*matrices, *(() if state is None else (state,)))
+        return self.spec.pack(*matrices, *further[number * len(further) // count])

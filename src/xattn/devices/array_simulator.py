@@ -16,7 +16,7 @@ from xattn.array.instructions import read_instructions
 from xattn.array.pdi import read_pdi
 from xattn.build.images import Images, build_images
 from xattn.build.layouts import OPERANDS, input_layouts
-from xattn.devices.device import Int8, KernelFaultError, RunResult, block_arguments
+from xattn.devices.device import Int8, KernelFaultError, RunResult, further_arguments
 from xattn.errors import InputError
 from xattn.kernels.registry import KernelSpec, Matrix, compiled
 from xattn.numerics.sound import BlockMask, SoundState
@@ -134,12 +134,7 @@ class ArrayKernel:
         InputError for other shapes or dtypes; KernelFaultError when a run cannot end.
         """
         runs = self._check(q, k, v)
-        states: list[SoundState | None] = [None] * len(q) if before is None else list(before)
-        of_blocks: list[BlockMask | None] = [None] * len(q) if masks is None else list(masks)
-        if len(states) != len(q) or len(of_blocks) != len(q):
-            raise InputError(f"{len(states)} states before and {len(of_blocks)} masks for {len(q)} blocks")
-        # refuses what the kernel does not take
-        further = [block_arguments(self.spec, *each) for each in zip(states, of_blocks, strict=True)]
+        further = further_arguments(self.spec, len(q), before, masks)
         images, array = self._for_shift(shift if self._takes_shift else 0)
         stream = read_instructions(images.instructions)
         outputs, results = [], []

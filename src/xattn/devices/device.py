@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,6 +95,20 @@ def block_arguments(
     if mask.keys.dtype != np.bool_ or mask.keys.shape not in {shape[:1] for shape in spec.shapes}:
         raise InputError(f"the mask is {mask.keys.dtype} {list(mask.keys.shape)}; expected bool, one for each key")
     return (before, mask)
+
+
+def further_arguments(
+    spec: KernelSpec,
+    blocks: int,
+    before: Sequence[SoundState] | None,
+    masks: Sequence[BlockMask] | None,
+) -> list[tuple[SoundState | BlockMask | None, ...]]:
+    """`block_arguments` of many blocks; InputError for another number of states or masks too."""
+    states: list[SoundState | None] = [None] * blocks if before is None else list(before)
+    of_blocks: list[BlockMask | None] = [None] * blocks if masks is None else list(masks)
+    if len(states) != blocks or len(of_blocks) != blocks:
+        raise InputError(f"{len(states)} states before and {len(of_blocks)} masks for {blocks} blocks")
+    return [block_arguments(spec, *each) for each in zip(states, of_blocks, strict=True)]
 
 
 def require_operands(tokens: int, width: int, q: Int8, k: Int8, v: Int8) -> None:

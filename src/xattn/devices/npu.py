@@ -15,14 +15,14 @@ from typing import cast
 
 import numpy as np
 
-from xattn.build.host_buffers import HostBuffers
+from xattn.build.host_buffers import Further, HostBuffers
 from xattn.build.images import Images, build_images
 from xattn.build.manifest import MANIFEST, Manifest, read_manifest
-from xattn.devices.device import Int8, RunResult, state_arguments
+from xattn.devices.device import Int8, RunResult, further_arguments
 from xattn.devices.npu_program import DEFAULT_TIMEOUT, NpuProgram
 from xattn.errors import FileFormatError, InputError
 from xattn.kernels.registry import KernelSpec, Matrix, compiled, kernel_spec
-from xattn.numerics.sound import SoundState
+from xattn.numerics.sound import BlockMask, SoundState
 
 INSTRUCTIONS = "insts.bin"
 
@@ -118,23 +118,40 @@ class NpuKernel:
         """What XRT calls the NPU; "" before the first run."""
         return next((program.device_name for program in self._programs.values()), "")
 
-    def run(self, q: Int8, k: Int8, v: Int8, shift: int, before: SoundState | None = None) -> RunResult:
+    def run(
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: SoundState | None = None,
+        mask: BlockMask | None = None,
+    ) -> RunResult:
         """One block: int8 Q, K, V `[tokens, width]`. `seconds` is the measured wall time of the run.
 
-        InputError for another shape or dtype, a state that the kernel does not carry, or a design with room for more
-        blocks; NpuUnavailableError where there is no NPU; KernelFaultError when the run fails or does not end in time.
+        InputError for another shape or dtype, a state or mask that the kernel does not take, or a design with room
+        for more blocks; NpuUnavailableError where there is no NPU; KernelFaultError when the run fails or does not end
+        in time.
         """
         if max(self.host.counts.values()) > 1:
             raise InputError(f"design {self.design} runs {dict(self.blocks)} blocks at once; use run_blocks")
         states = None if before is None else [before]
-        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states)
+        masks = None if mask is None else [mask]
+        result = self.run_blocks(q[np.newaxis], k[np.newaxis], v[np.newaxis], shift, states, masks)
         return RunResult(result.outputs[0], seconds=result.seconds[0])
 
     def run_blocks(
-        self, q: Int8, k: Int8, v: Int8, shift: int, before: Sequence[SoundState] | None = None
+        self,
+        q: Int8,
+        k: Int8,
+        v: Int8,
+        shift: int,
+        before: Sequence[SoundState] | None = None,
+        masks: Sequence[BlockMask] | None = None,
     ) -> NpuBlocks:
         """Many blocks, one run after another: as `ArrayKernel.run_blocks`, with errors as those of `run`."""
-        launches = self._launches((q, k, v), before)
+        further = further_arguments(self.spec, len(q), before, masks)
+        launches = self._launches((q, k, v), further)
         program = self._program(shift if self._takes_shift else 0)
         runs = [program.run(buffers) for buffers in launches]
         outputs = [self.host.unpack(run.buffers) for run in runs]
@@ -144,18 +161,13 @@ class NpuKernel:
             tuple(run.host_seconds for run in runs),
         )
 
-    def _launches(self, operands: tuple[Int8, Int8, Int8], before: Sequence[SoundState] | None) -> list[list[bytes]]:
+    def _launches(self, operands: tuple[Int8, Int8, Int8], further: Further) -> list[list[bytes]]:
         """The host's buffers of each run that so many blocks take. InputError for what a run cannot take."""
-        runs, blocks = self.host.runs(*operands), len(operands[0])
-        states: list[SoundState | None] = [None] * blocks if before is None else list(before)
-        if len(states) != blocks:
-            raise InputError(f"{len(states)} states before for {blocks} blocks")
-        for state in states:
-            state_arguments(self.spec, state)  # refuses a state that the kernel does not carry
+        runs = self.host.runs(*operands)
         launches = []
         for number in range(runs):
             q, k, v = (part[number * len(part) // runs : (number + 1) * len(part) // runs] for part in operands)
-            launches.append(self.host.pack(q, k, v, states[number * len(q) : (number + 1) * len(q)]))
+            launches.append(self.host.pack(q, k, v, further[number * len(q) : (number + 1) * len(q)]))
         return launches
 
     def _build(self, shift: int) -> Images:
