@@ -1,0 +1,59 @@
+"""The kernels of an encoder block besides attention, by name: what they take and give, and what bounds them.
+
+They are no rungs of the ladder: their arguments are arrays of their own, named as in their files. The integer models
+are in `xattn.numerics.layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from xattn.compiler.compile import CompiledKernel, compile_kernel
+from xattn.compiler.language import Kernel
+from xattn.errors import InputError
+from xattn.kernels.gelu import NUMBERS, gelu
+from xattn.kernels.registry import schedule_files
+
+
+@dataclass(frozen=True)
+class LayerKernel:
+    """One kernel.
+
+    `results`: the arrays that a call writes, with their dtypes. `multiplier`: operations of the one multiplier, of
+    which a cycle holds one: no program for this arithmetic takes fewer cycles. `macs`: int8 multiply-accumulates that
+    the mathematics needs; 0 where the work is not of that kind.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[Kernel], None]
+    results: tuple[tuple[str, str], ...]
+    multiplier: int
+    macs: int = 0
+
+
+@lru_cache(maxsize=1)
+def layer_kernels() -> dict[str, LayerKernel]:
+    """Every kernel."""
+    return {kernel.name: kernel for kernel in (_gelu(),)}
+
+
+def _gelu() -> LayerKernel:
+    summary = f"{NUMBERS:,} numbers, int8 to int8"
+    return LayerKernel("gelu", summary, gelu, (("y", "int8"),), 4 * NUMBERS // 32)
+
+
+def layer_kernel(name: str) -> LayerKernel:
+    """The kernel called `name`; InputError lists the names there are."""
+    try:
+        return layer_kernels()[name]
+    except KeyError:
+        raise InputError(f"no kernel of a layer is called {name!r}; there are {', '.join(layer_kernels())}") from None
+
+
+@lru_cache(maxsize=16)
+def compiled_layer(name: str) -> CompiledKernel:
+    """The kernel's machine code; InputError for an unknown name."""
+    return compile_kernel(layer_kernel(name).build, name, schedule_files().schedules)
