@@ -6,7 +6,7 @@ are in `xattn.numerics.layers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +14,7 @@ from xattn.compiler.compile import CompiledKernel, compile_kernel
 from xattn.compiler.language import Kernel
 from xattn.errors import InputError
 from xattn.kernels.gelu import NUMBERS, gelu
+from xattn.kernels.matmul import add_residual, matmul_accumulate, matmul_narrow, matmul_start
 from xattn.kernels.registry import schedule_files
 
 
@@ -37,12 +38,26 @@ class LayerKernel:
 @lru_cache(maxsize=1)
 def layer_kernels() -> dict[str, LayerKernel]:
     """Every kernel."""
-    return {kernel.name: kernel for kernel in (_gelu(),)}
+    return {kernel.name: kernel for kernel in (_gelu(), *_matmuls())}
 
 
 def _gelu() -> LayerKernel:
     summary = f"{NUMBERS:,} numbers, int8 to int8"
     return LayerKernel("gelu", summary, gelu, (("y", "int8"),), 4 * NUMBERS // 32)
+
+
+def _matmuls() -> Iterator[LayerKernel]:
+    block = 64 * 64 * 64
+    sums, products, blocks = (("sums0", "int32"), ("sums1", "int32")), block // 256, 64 * 64 // 32
+    about = {
+        "start": (matmul_start, "a product of 64×64×64, from a bias on", sums, products),
+        "accumulate": (matmul_accumulate, "the same, added to the sums of earlier calls", sums, products),
+        "narrow": (matmul_narrow, "the last one, to int8", (("out", "int8"),), products + blocks),
+    }
+    for name, (build, summary, results, multiplier) in about.items():
+        yield LayerKernel(f"matmul_{name}", summary, build, results, multiplier, block)
+    summary = "sums of 64×64, added to a stream of int16"
+    yield LayerKernel("add_residual", summary, add_residual, (("x", "int16"),), blocks)
 
 
 def layer_kernel(name: str) -> LayerKernel:

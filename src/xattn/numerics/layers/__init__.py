@@ -1,9 +1,26 @@
-"""What an encoder block computes besides attention, in integers: GELU.
+"""What an encoder block computes besides attention, in integers: GELU and linear layers.
 
 Each module has the integer model, which kernels equal bit for bit, and how its constants come from real scales. Every
 shift to the right rounds to the nearest, ties towards +infinity, and every narrowing saturates.
 """
 
 from xattn.numerics.layers.gelu import GeluConstants, gelu, gelu_constants, gelu_scale
+from xattn.numerics.layers.linear import (
+    Requantization,
+    add_to_residual,
+    linear_sums,
+    requantization,
+    requantize,
+)
 
-__all__ = ["GeluConstants", "gelu", "gelu_constants", "gelu_scale"]
+__all__ = [
+    "GeluConstants",
+    "Requantization",
+    "add_to_residual",
+    "gelu",
+    "gelu_constants",
+    "gelu_scale",
+    "linear_sums",
+    "requantization",
+    "requantize",
+]
