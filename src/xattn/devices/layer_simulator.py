@@ -31,14 +31,13 @@ class LayerRun:
 class SimulatedLayer:
     """A kernel of a layer in the program memory of a core of its own. What a call leaves in memory stays.
 
-    `engine`: as in `Simulator`; "auto" interprets the first call, which looks for every finding, and translates the
-    others where llvmlite is installed.
+    `engine`: as in `xattn.sim.core.Core`. Interpreting is thorough, and quick enough for some calls: a translation pays
+    from dozens of calls on.
     """
 
-    def __init__(self, name: str, engine: str = "auto") -> None:
+    def __init__(self, name: str, engine: str = "interpreter") -> None:
         self.kernel, self.program = layer_kernel(name), compiled_layer(name)
-        self._wanted, self._usable = engine, chosen_engine(engine)
-        self._runs = 0
+        self._engine = chosen_engine(engine)
         self._sizes = {array.name: array.size for array in self.program.arrays}
         stack = (DATA_MEMORY_BASE, DATA_MEMORY_BASE + STACK_BYTES)
         self.core = Core(strict=True, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE}, stack=stack)
@@ -66,12 +65,10 @@ class SimulatedLayer:
             raise InputError(f"{self.kernel.name} wants the integers {', '.join(missing)} too")
         pointers = [Pointer(self.program.addresses[name]) for name in self.program.arguments]
         integers = [int(scalars[name]) for name in self.program.scalars]
-        engine = "interpreter" if self._wanted == "auto" and self._runs == 0 else self._usable
         try:
-            result = self.core.call(PROGRAM_BASE, [*pointers, *integers], sp=DATA_MEMORY_BASE, engine=engine)
+            result = self.core.call(PROGRAM_BASE, [*pointers, *integers], sp=DATA_MEMORY_BASE, engine=self._engine)
         except SimulationError as error:
             raise KernelFaultError(f"{self.kernel.name}: {error}") from error
-        self._runs += 1
         results = {
             name: np.frombuffer(
                 self.core.read_memory(self.program.addresses[name], self._sizes[name]), np.dtype(dtype)

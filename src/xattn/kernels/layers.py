@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from xattn.compiler.compile import CompiledKernel, compile_kernel
 from xattn.compiler.language import Kernel
 from xattn.errors import InputError
 from xattn.kernels.gelu import NUMBERS, gelu
+from xattn.kernels.layer_norm import ROWS as ROW_BLOCKS
+from xattn.kernels.layer_norm import layer_norm
 from xattn.kernels.matmul import add_residual, matmul_accumulate, matmul_narrow, matmul_start
+from xattn.kernels.panels import PIECE
 from xattn.kernels.registry import schedule_files
+
+NORM_WIDTHS = (384, 512, 768)
+"""Of Whisper tiny, base and small."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class LayerKernel:
 @lru_cache(maxsize=1)
 def layer_kernels() -> dict[str, LayerKernel]:
     """Every kernel."""
-    return {kernel.name: kernel for kernel in (_gelu(), *_matmuls())}
+    return {kernel.name: kernel for kernel in (_gelu(), *_matmuls(), *_norms())}
 
 
 def _gelu() -> LayerKernel:
@@ -58,6 +64,15 @@ def _matmuls() -> Iterator[LayerKernel]:
         yield LayerKernel(f"matmul_{name}", summary, build, results, multiplier, block)
     summary = "sums of 64×64, added to a stream of int16"
     yield LayerKernel("add_residual", summary, add_residual, (("x", "int16"),), blocks)
+
+
+def _norms() -> Iterator[LayerKernel]:
+    for width in NORM_WIDTHS:
+        blocks = ROW_BLOCKS * width // PIECE
+        summary = f"{4 * ROW_BLOCKS} tokens of {width} channels, int16 to int8"
+        build = partial(layer_norm, width=width)
+        # one product a block for the mean, two for the variance, two to normalise
+        yield LayerKernel(f"layer_norm_{width}", summary, build, (("y", "int8"),), 5 * blocks)
 
 
 def layer_kernel(name: str) -> LayerKernel:

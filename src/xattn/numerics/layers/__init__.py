@@ -1,10 +1,11 @@
-"""What an encoder block computes besides attention, in integers: GELU and linear layers.
+"""What an encoder block computes besides attention, in integers: GELU, linear layers and LayerNorm.
 
 Each module has the integer model, which kernels equal bit for bit, and how its constants come from real scales. Every
 shift to the right rounds to the nearest, ties towards +infinity, and every narrowing saturates.
 """
 
 from xattn.numerics.layers.gelu import GeluConstants, gelu, gelu_constants, gelu_scale
+from xattn.numerics.layers.layer_norm import NormConstants, layer_norm, norm_constants
 from xattn.numerics.layers.linear import (
     Requantization,
     add_to_residual,
@@ -15,12 +16,15 @@ from xattn.numerics.layers.linear import (
 
 __all__ = [
     "GeluConstants",
+    "NormConstants",
     "Requantization",
     "add_to_residual",
     "gelu",
     "gelu_constants",
     "gelu_scale",
+    "layer_norm",
     "linear_sums",
+    "norm_constants",
     "requantization",
     "requantize",
 ]
