@@ -14,6 +14,7 @@ from xattn.isa.codec import Bundle
 from xattn.kernels.layers import compiled_layer, layer_kernel, layer_kernels
 
 FILE = Path(__file__).with_name("golden_layer_cycles.json")
+HOW = "pytest tests/kernels/test_layer_cycles.py --update-golden"
 ANY = "any"  # the file has a shape for each kernel of the ladder; these have one each
 
 
@@ -40,7 +41,7 @@ def test_a_kernel_of_a_layer_takes_the_golden_cycles(name: str, request: pytest.
     accept_rise = bool(request.config.getoption("--accept-rise", default=False))
     cycles, known = cycles_of(name), golden.read(FILE).get(name, {}).get(ANY)
     assert cycles >= layer_kernel(name).multiplier
-    problem = golden.complaint(known, cycles, update, accept_rise)
+    problem = golden.complaint(known, cycles, update, accept_rise, HOW)
     assert problem is None, f"{name}: {problem}"
     if update and known != cycles:
         golden.record(name, ANY, cycles, FILE)

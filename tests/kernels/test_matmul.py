@@ -15,7 +15,7 @@ Int8 = NDArray[np.int8]
 
 
 def product(
-    x: Int8, w: Int8, bias: NDArray[np.int32], by: Requantization, residual: NDArray[np.int16] | None
+    x: Int8, w: Int8, bias: NDArray[np.int32], by: Requantization, residual: NDArray[np.int16] | None, octaves: int = 0
 ) -> NDArray:
     """All calls for 64 rows, any depth and 64 columns; the result row-major."""
     steps = len(w) // 64
@@ -33,6 +33,7 @@ def product(
             return from_panels(run("matmul_narrow", operands, scalars).results["out"], 64, 64)
     assert residual is not None, "a depth of 128 at least"
     operands = {**sums, "multiplier": multiplier_lanes(by.multiplier), "x": to_panels(residual)}
+    scalars["lift"] = by.second - octaves
     return from_panels(run("add_residual", operands, scalars).results["x"], 64, 64)
 
 
@@ -60,6 +61,8 @@ def test_a_residual_stream_is_the_models(depth: int) -> None:
     expected = add_to_residual(residual, linear_sums(x, w, bias), by)
     assert (expected == 32767).any() and (expected == -32768).any()
     assert differences(product(x, w, bias, by, residual), expected) == 0
+    larger = add_to_residual(residual, linear_sums(x, w, bias), by, 3)
+    assert differences(product(x, w, bias, by, residual, 3), larger) == 0
 
 
 @pytest.mark.parametrize("fill", [-128, 127, 0])

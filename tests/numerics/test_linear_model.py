@@ -47,6 +47,9 @@ def test_a_residual_stream_is_rounded_once() -> None:
     assert np.abs(exact).max() < 32767
     # 16-bit sums and multipliers lose 2^-16 of their ranges each
     assert np.abs(add_to_residual(residual, sums, by) - exact).max() < 0.5 + np.abs(sums * ratio).max() / 2**12
+    coarse = Requantization((by.multiplier // 8).astype(np.int16), by.first, by.second)
+    exact = residual / 8 + sums * (coarse.multiplier / 2.0 ** (by.first + by.second))
+    assert np.abs(add_to_residual(residual, sums, coarse, 3) - exact).max() < 0.5 + np.abs(sums * ratio).max() / 2**12
     full = np.array([[32767, -32768]], np.int16)
     large = np.array([[1 << 30, -(1 << 30)]], np.int32)
     two = Requantization(by.multiplier[:2], by.first, by.second)
@@ -62,6 +65,9 @@ def test_what_cannot_be_is_refused() -> None:
     by = Requantization(np.ones(3, np.int16), 0, 16)
     with pytest.raises(InputError, match="a last shift of 16 is too much"):
         add_to_residual(np.zeros(3, np.int16), np.zeros(3, np.int32), by)
+    by = Requantization(by.multiplier, 0, 15)
+    with pytest.raises(InputError, match="16 octaves between residual streams"):
+        add_to_residual(np.zeros(3, np.int16), np.zeros(3, np.int32), by, 16)
     with pytest.raises(InputError, match="x has dtype int16"):
         linear_sums(ones.astype(np.int16), np.ones((64, 3), np.int8), bias)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"expected \[depth, n\] and \[n\]"):

@@ -3,7 +3,7 @@
     matmul_start       sums = bias + A·B
     matmul_accumulate  sums += A·B
     matmul_narrow      out = sat8(sat16((sums + A·B) >> first) · multiplier >> second)
-    add_residual       x = sat16(((x << second) + sat16(sums >> first) · multiplier) >> second)
+    add_residual       x = sat16(((x << lift) + sat16(sums >> first) · multiplier) >> second)
 
 The bias costs nothing: it is what the first call loads instead of sums. The call that narrows stores no sums.
 
@@ -96,6 +96,7 @@ def add_residual(k: Kernel) -> None:
     multiplier = k.argument("multiplier", LANES, (PAIRS, COLUMNS), bank=1)
     x = k.argument("x", LANES, (GROUPS, PAIRS, COLUMNS, ROWS), bank=0)
     first, second = _shifts(k)
+    lift = k.shift_amount(k.scalar("lift"))
     _round(k, True)
     for i, j in k.grid(GROUPS, PAIRS, name="tiles"):
         for column in range(COLUMNS):
@@ -103,7 +104,7 @@ def add_residual(k: Kernel) -> None:
             for row in range(ROWS):
                 total = k.load_accumulator(sums[column].element(i, j, row))
                 scaled = _scaled(k, total, first, factor)
-                k.raise_words(total, x[i, j, column, row], second)
+                k.raise_words(total, x[i, j, column, row], lift)
                 total += scaled
                 x[i, j, column, row] = k.widened(k.narrow(total, second, int16))
     _round(k, False)

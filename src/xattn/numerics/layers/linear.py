@@ -5,9 +5,10 @@
 
 The multiplier holds all scales of the column: input, weights, output. Beside half a step of rounding, 16-bit sums and
 multipliers lose 1/128 of a step times how far apart the columns' ratios are. Where the result goes to a residual
-stream of 16 bits, it is added before the last shift, so that the sum is rounded once:
+stream of 16 bits, it is added before the last shift, so that the sum is rounded once. Where what comes out is
+larger than what went in, steps of x' may be worth some octaves more than those of x:
 
-    x' = sat16(((x << second) + sat16(sums >> first) · multiplier) >> second)
+    x' = sat16(((x << (second − octaves)) + sat16(sums >> first) · multiplier) >> second)
 """
 
 from __future__ import annotations
@@ -87,15 +88,19 @@ def requantize(sums: NDArray[np.int32], by: Requantization) -> NDArray[np.int8]:
     return result
 
 
-def add_to_residual(residual: NDArray[np.int16], sums: NDArray[np.int32], by: Requantization) -> NDArray[np.int16]:
-    """int16 `[..., columns]`, and int32 sums of the same shape → their int16 sum in the residual's steps.
+def add_to_residual(
+    residual: NDArray[np.int16], sums: NDArray[np.int32], by: Requantization, octaves: int = 0
+) -> NDArray[np.int16]:
+    """int16 `[..., columns]`, and int32 sums of the same shape → their int16 sum, in steps of 2^octaves of the former.
 
-    InputError for another dtype, or a last shift by which a residual number leaves 32 bits.
+    InputError for another dtype, a last shift by which a residual number leaves 32 bits, or one below `octaves`.
     """
     require_dtype("residual", residual, [np.int16])
     if by.second > _MOST_FOR_RESIDUAL:
         raise InputError(f"a last shift of {by.second} is too much beside a residual stream: give its limit, 32767")
-    total = (residual.astype(np.int64) << by.second) + _scaled(sums, by)
+    if not 0 <= octaves <= by.second:
+        raise InputError(f"{octaves} octaves between residual streams: expected 0 to the last shift, {by.second}")
+    total = (residual.astype(np.int64) << (by.second - octaves)) + _scaled(sums, by)
     result: NDArray[np.int16] = saturate(shift_right(total, by.second, "half_up"), np.int16)
     return result
 

@@ -1,0 +1,79 @@
+"""`xattn bench --encoder-block`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from xattn.cli.main import main
+from xattn.whisper.block_report import EncoderBlockRecord
+from xattn.whisper.weights import WEIGHTS_VARIABLE, find_weights
+
+COMMAND = ["bench", "--encoder-block"]
+
+
+@pytest.fixture
+def _needs_weights() -> None:
+    if find_weights() is None:
+        pytest.skip("no Whisper weights: xattn bench --encoder-block is NOT CHECKED")
+
+
+@pytest.mark.usefixtures("_needs_weights")
+def test_the_models_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([*COMMAND, "--quick", "--layer", "1", "--json", str(tmp_path / "block.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "encoder layer 1, all 1,500 tokens" in shown and "only the models ran" in shown
+    record = msgspec.json.decode((tmp_path / "block.json").read_bytes(), type=EncoderBlockRecord)
+    assert record.layer == 1 and record.kernels == [] and record.wrong == {} and record.passed
+    for step in record.steps:
+        assert f"{step.rel_l2:.4f}" in shown and 0.0 < step.rel_l2 < 0.1 and step.cosine > 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_needs_weights")
+def test_kernels_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, "--token", "64", "--clock", "1GHz", "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    record = msgspec.json.decode(captured.out, type=EncoderBlockRecord)
+    assert record.passed and record.first == 64 and f"{record.cycles:,}" in captured.err
+    assert f"{record.cycles / 1e6:.2f} ms for 64 at 1 GHz" in captured.err
+    assert "exact: every number of all 10 steps" in captured.err and "nothing ran on an NPU" in captured.err
+
+
+@pytest.mark.usefixtures("_needs_weights")
+def test_a_difference_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from xattn.whisper import block_report
+    from xattn.whisper.block_kernels import Calls
+
+    def one_off(*arguments: Any) -> dict[str, int]:
+        arguments[3].by_kernel["gelu"] = Calls(24, 14_568)
+        return {"gelu": 3, "x2": 0}
+
+    monkeypatch.setattr(block_report, "_differences", one_off)
+    assert main(COMMAND) == 1
+    assert "NOT EXACT: 3 of gelu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kernel", "qkt", "--synthetic"], "--kernel and --synthetic have no effect with --encoder-block"),
+        (["--all"], "--all has no effect"),
+        (["--weights", "nowhere"], "nowhere: no such file"),
+        (["--json", "no/such/folder/x.json"], "no/such/folder"),
+        (["--clock", "fast"], "fast"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_weights(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.setattr("xattn.whisper.find_weights", lambda _: None)
+    assert main(COMMAND) == 2
+    assert "no Whisper weights were found" in capsys.readouterr().err
