@@ -85,9 +85,9 @@ def show(record: EncoderBlockRecord, description: str, console: Console) -> None
         f"scales from {record.calibration}"
     )
     line("int8    all products; the residual stream int16; the same integers in models and kernels\n")
-    table = _table(("step", "rel. L2", "cosine", "what"))
+    table = _table(("step", "what", "rel. L2", "cosine"))
     for step in record.steps:
-        table.add_row(step.name, f"{step.rel_l2:.4f}", f"{step.cosine:.5f}", WHAT[step.name])
+        table.add_row(step.name, WHAT[step.name], f"{step.rel_l2:.4f}", f"{step.cosine:.5f}")
     console.print(table)
     line("\nagainst the float block on the same input, errors of all steps before included")
     if record.kernels:
@@ -123,7 +123,7 @@ def _show_kernels(record: EncoderBlockRecord, console: Console, line: Callable[[
         f"{record.cycles / 64:,.0f} cycles a token, {ms:.2f} ms for 64 at {record.clock_hz / 1e9:g} GHz; "
         f"{record.peak_fraction:.1%} of the peak, for the {record.macs / 1e6:,.1f} M multiply-accumulates needed"
     )
-    line(f"not by kernels: {record.left_out} key blocks that are not full, and the division that ends attention")
+    line(f"not by kernels: {record.left_out} key blocks that are not full, since the kernel knows no mask")
     if wrong:
         line("NOT EXACT: " + ", ".join(f"{count:,} of {name}" for name, count in wrong.items()))
     else:

@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from xattn.compiler.compile import CompiledKernel, compile_kernel
 from xattn.compiler.language import Kernel
 from xattn.errors import InputError
+from xattn.kernels.attention_end import attention_end
 from xattn.kernels.gelu import NUMBERS, gelu
 from xattn.kernels.layer_norm import ROWS as ROW_BLOCKS
 from xattn.kernels.layer_norm import layer_norm
@@ -44,7 +45,7 @@ class LayerKernel:
 @lru_cache(maxsize=1)
 def layer_kernels() -> dict[str, LayerKernel]:
     """Every kernel."""
-    return {kernel.name: kernel for kernel in (_gelu(), *_matmuls(), *_norms())}
+    return {kernel.name: kernel for kernel in (_gelu(), *_matmuls(), *_norms(), _attention_end())}
 
 
 def _gelu() -> LayerKernel:
@@ -73,6 +74,11 @@ def _norms() -> Iterator[LayerKernel]:
         build = partial(layer_norm, width=width)
         # one product a block for the mean, two for the variance, two to normalise
         yield LayerKernel(f"layer_norm_{width}", summary, build, (("y", "int8"),), 5 * blocks)
+
+
+def _attention_end() -> LayerKernel:
+    summary = "64 rows of accumulators of attention over their running sums, to int8"
+    return LayerKernel("attention_end", summary, attention_end, (("out", "int8"),), 64 * 64 // 32)
 
 
 def layer_kernel(name: str) -> LayerKernel:

@@ -20,7 +20,9 @@ from xattn.kernels.layers import NORM_WIDTHS, layer_kernel
 from xattn.kernels.matmul import multiplier_lanes
 from xattn.kernels.panels import from_panels, to_column_panels, to_panels
 from xattn.kernels.registry import kernel_spec
+from xattn.kernels.sound_layout import pack_state
 from xattn.numerics.layers import GeluConstants, NormConstants
+from xattn.numerics.layers.attention_end import LAST_SHIFT
 from xattn.numerics.sound import BLOCK, SoundState, init_state, process_block
 from xattn.whisper.encoder_block import EncoderBlock, Int8, Int16, Linear, by_64
 
@@ -42,7 +44,7 @@ class Kernels:
     """`Steps` for 64 tokens, as kernels compute them. `by_kernel`: what they cost. `findings`: what is wrong with them.
 
     Keys of a last block that is not full go through the integer model, since the kernel knows no mask; `by_model`
-    counts these blocks. So does the division that ends attention.
+    counts these blocks.
     """
 
     def __init__(
@@ -123,6 +125,11 @@ class Kernels:
             state = SoundState.from_matrix(run.output.astype(np.int32))
         return state
 
+    def end(self, state: SoundState, gain: int) -> Int8:
+        """As in `Steps`."""
+        out = self._call("attention_end", pack_state(state), {"narrow": LAST_SHIFT - gain})["out"]
+        return from_panels(out, TOKENS, TOKENS)
+
     def _sums(self, pieces: Sequence[Mapping[str, Int8]], layer: Linear, column: int) -> dict[str, NDArray[Any]]:
         bias = layer.bias[TOKENS * column : TOKENS * (column + 1)]
         sums = self._call("matmul_start", {**pieces[0], "bias": bias}, {})
@@ -165,7 +172,7 @@ def _calls_of(block: EncoderBlock, tokens: int) -> int:
     products = sum(layer.weight.size for layer in (block.qkv, block.out, block.fc1, block.fc2)) // TOKENS**2
     residuals = len(block.out.by) + len(block.fc2.by)
     norms = 2 * TOKENS // NORM_TOKENS
-    return products + residuals + norms + len(block.gelu) + block.heads * (tokens // BLOCK)
+    return products + residuals + norms + len(block.gelu) + block.heads * (tokens // BLOCK + 1)
 
 
 def multiplier_cycles(name: str) -> int:

@@ -23,6 +23,7 @@ from xattn.numerics.layers import (
     NormConstants,
     Requantization,
     add_to_residual,
+    attention_end,
     gelu,
     gelu_constants,
     gelu_scale,
@@ -33,7 +34,7 @@ from xattn.numerics.layers import (
     requantize,
 )
 from xattn.numerics.quantize import QMAX
-from xattn.numerics.sound import BLOCK, SoundOperands, SoundState, attend, finish_int8, power_of_two_scales
+from xattn.numerics.sound import BLOCK, SoundOperands, SoundState, attend, power_of_two_scales
 from xattn.whisper.block_activations import Activations
 from xattn.whisper.tensors import Float32
 from xattn.whisper.weights import WhisperWeights
@@ -107,6 +108,9 @@ class Steps(Protocol):
     def attend(self, q: Int8, k: Int8, v: Int8, shift: int, first: int) -> SoundState:
         """One head: the state of queries `[tokens, 64]`, from token `first` on, after all keys and values."""
 
+    def end(self, state: SoundState, gain: int) -> Int8:
+        """The division that ends a head's attention, `[tokens, 64]`."""
+
 
 def forward(
     block: EncoderBlock, x: Int16, steps: Steps, around: tuple[Int8, Int8] | None = None, first: int = 0
@@ -122,7 +126,7 @@ def forward(
     for head in range(block.heads):
         part = slice(CHANNELS * head, CHANNELS * (head + 1))
         state = steps.attend(q[:, part], keys[:, part], values[:, part], int(block.shift[head]), first)
-        attended.append(finish_int8(state, block.gain[head]))
+        attended.append(steps.end(state, block.gain[head]))
     o = np.concatenate(attended, axis=1)
     x1 = steps.add(o, block.out, x)
     norm2 = steps.norm(x1, block.norm2)
@@ -173,6 +177,10 @@ class Models:
         seen = np.arange(len(k) + -len(k) % BLOCK) < len(k)
         keys, values = (np.roll(x, -first, axis=0) for x in padded)
         return attend(SoundOperands(q, keys, values, shifts, one, one, one), key_mask=np.roll(seen, -first))
+
+    def end(self, state: SoundState, gain: int) -> Int8:
+        """As in `Steps`."""
+        return attention_end(state, gain)
 
 
 def by_64(x: NDArray[Any]) -> list[NDArray[Any]]:
