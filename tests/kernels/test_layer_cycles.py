@@ -60,7 +60,7 @@ def test_arrays_and_integers_that_do_not_fit_are_refused() -> None:
     layer = simulated("gelu")
     with pytest.raises(InputError, match="array x has 3 bytes, expected 4096"):
         layer.run({"x": np.zeros(3, np.int8)}, {})
-    with pytest.raises(InputError, match="array z has 3 bytes, expected one of x, constants, start, y"):
+    with pytest.raises(InputError, match="array z has 3 bytes, expected one of x, constants, start, factors, y"):
         layer.run({"z": np.zeros(3, np.int8)}, {})
     with pytest.raises(InputError, match="gelu wants the integers fall, narrow too"):
         layer.run({}, {"square": 1})

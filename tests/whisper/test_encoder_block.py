@@ -139,9 +139,9 @@ def test_a_real_block_by_kernels(tiny_en: WhisperWeights) -> None:
 
 @pytest.mark.slow
 def test_real_blocks_are_near_float(tiny_en: WhisperWeights) -> None:
-    """All layers of tiny.en; what each block adds is 1.6 to 4 % off, the worst after the outliers of the last one."""
+    """All layers of tiny.en: what each block adds is a few percent off at most."""
     clip = load_audio(jfk_path())
-    for layer, bound in enumerate((0.02, 0.04, 0.04, 0.045)):
+    for layer, bound in enumerate((0.02, 0.03, 0.03, 0.02)):
         record = measure_encoder_block(tiny_en, clip, layer, kernels=False)
         errors = {step.name: step for step in record.steps}
         assert errors[UPDATE].rel_l2 < bound and errors[UPDATE].cosine > 0.999, layer

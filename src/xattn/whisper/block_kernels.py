@@ -98,12 +98,12 @@ class Kernels:
         return np.concatenate(parts, axis=1)
 
     def gelu(self, x: Int8, constants: Sequence[GeluConstants]) -> Int8:
-        """As in `Steps`. Each number is on its own, so that the order in memory does not matter."""
+        """As in `Steps`."""
         parts = []
         for part, c in zip(by_64(x), constants, strict=True):
             scalars = {"square": c.square, "fall": c.fall, "narrow": c.narrow}
-            y = self._call("gelu", {"x": np.ascontiguousarray(part), **gelu_arrays(c)}, scalars)["y"]
-            parts.append(y.reshape(part.shape))
+            y = self._call("gelu", {"x": to_panels(part), **gelu_arrays(c)}, scalars)["y"]
+            parts.append(from_panels(y, *part.shape))
         return np.concatenate(parts, axis=1)
 
     def attend(self, q: Int8, k: Int8, v: Int8, shift: int, first: int) -> SoundState:

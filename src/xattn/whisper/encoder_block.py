@@ -1,8 +1,8 @@
 """One block of Whisper's encoder in int8: x → x + attention(LN(x)) → x + MLP(LN(x)), in the integer models alone.
 
 The residual stream has 16 bits and one scale; everything that a product takes has 8. Where scales can stand in a
-neighbour's weights they cost nothing, so these have one a channel: LayerNorm's outputs, Q, K, V and the attention's
-output. GELU's input and output have one for each 64 channels, as many as one call of the kernel takes. Weights have one
+neighbour's weights they cost nothing, so these have one a channel: LayerNorm's outputs, Q, K, V, the attention's
+output and GELU's. GELU's input has one for each 64 channels, as many as one call of its kernel takes. Weights have one
 an output channel. All of them are fixed beforehand, from the float block's activations on some speech.
 
 `forward` says what happens in which order; who does it, the models or kernels on the simulator, are `Steps`.
@@ -26,13 +26,13 @@ from xattn.numerics.layers import (
     attention_end,
     gelu,
     gelu_constants,
-    gelu_scale,
     layer_norm,
     linear_sums,
     norm_constants,
     requantization,
     requantize,
 )
+from xattn.numerics.layers.gelu import SMALLEST_SCALE
 from xattn.numerics.quantize import QMAX
 from xattn.numerics.sound import BLOCK, SoundOperands, SoundState, attend, power_of_two_scales
 from xattn.whisper.block_activations import Activations
@@ -42,6 +42,7 @@ from xattn.whisper.weights import WhisperWeights
 CHANNELS = 64  # of a head, and of a call of the kernels
 RESIDUAL_MAX = 32767
 HEADROOM = 1.05  # of the residual stream and of sums, above what was seen
+FARTHEST = 128.0  # output scales of GELU within 64 channels
 BALANCE = 0.75
 """How much of what outlying channels of LayerNorm's output need goes into the weights: 0 all, 1 nothing."""
 
@@ -217,9 +218,9 @@ def quantized_block(weights: WhisperWeights, layer: int, seen: Activations) -> E
     v_scale = _ranges(seen["v"]) / QMAX
     gain = _gains(seen["attention"], v_scale, dims.heads)
     o_scale = v_scale / np.repeat(2.0 ** np.array(gain), CHANNELS)
-    g_scale = np.repeat(_ranges(seen["gelu"]).reshape(-1, CHANNELS).max(axis=1), CHANNELS) / QMAX
-    f_wanted = np.repeat(_ranges(seen["fc1"]).reshape(-1, CHANNELS).max(axis=1), CHANNELS) / QMAX
-    f_scale = np.array([gelu_scale(f, g) for f, g in zip(f_wanted, g_scale, strict=True)])
+    g_scale = _not_too_far(_balanced(_ranges(seen["gelu"]), w_fc2))
+    f_range = np.maximum(_ranges(seen["fc1"]).reshape(-1, CHANNELS).max(axis=1), QMAX * SMALLEST_SCALE)
+    f_scale = np.repeat(f_range / QMAX, CHANNELS)
     x1_scale, x2_scale = np.full(dims.width, x_scale), np.full(dims.width, x_scale * 2.0**octaves)
     return EncoderBlock(
         heads=dims.heads,
@@ -231,7 +232,9 @@ def quantized_block(weights: WhisperWeights, layer: int, seen: Activations) -> E
         out=_linear(w_out, tensor("self_attn.out_proj.bias"), o_scale, x1_scale, RESIDUAL_MAX, seen["x1"] - seen["x"]),
         norm2=_norm(tensor, "final_layer_norm", h2, seen["x1"], x_scale),
         fc1=_linear(w_fc1, tensor("fc1.bias"), h2, f_scale, QMAX),
-        gelu=tuple(gelu_constants(f_scale[c], g_scale[c]) for c in range(0, len(f_scale), CHANNELS)),
+        gelu=tuple(
+            gelu_constants(float(f_scale[c]), g_scale[c : c + CHANNELS]) for c in range(0, len(f_scale), CHANNELS)
+        ),
         fc2=replace(
             _linear(w_fc2, tensor("fc2.bias"), g_scale, x2_scale, RESIDUAL_MAX, seen["x2"] - seen["x1"]),
             octaves=octaves,
@@ -255,6 +258,13 @@ def _balanced(ranges: Scales, weight: Scales) -> Scales:
     wanted = ranges**BALANCE / rows ** (1 - BALANCE)
     scale: Scales = wanted * float((ranges / wanted).max()) / QMAX
     return scale
+
+
+def _not_too_far(scale: Scales) -> Scales:
+    """Scales of GELU's output no further apart, in 64 channels, than its factors can be; small channels lose least."""
+    groups = scale.reshape(-1, CHANNELS)
+    raised: Scales = np.maximum(groups, groups.max(axis=1, keepdims=True) / FARTHEST).reshape(-1)
+    return raised
 
 
 def _score_scales(q: Float32, k: Float32, heads: int) -> tuple[Scales, Scales, NDArray[np.int32]]:

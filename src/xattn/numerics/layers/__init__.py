@@ -5,7 +5,7 @@ shift to the right rounds to the nearest, ties towards +infinity, and every narr
 """
 
 from xattn.numerics.layers.attention_end import attention_end
-from xattn.numerics.layers.gelu import GeluConstants, gelu, gelu_constants, gelu_scale
+from xattn.numerics.layers.gelu import GeluConstants, gelu, gelu_constants
 from xattn.numerics.layers.layer_norm import NormConstants, layer_norm, norm_constants
 from xattn.numerics.layers.linear import (
     Requantization,
@@ -23,7 +23,6 @@ __all__ = [
     "attention_end",
     "gelu",
     "gelu_constants",
-    "gelu_scale",
     "layer_norm",
     "linear_sums",
     "norm_constants",

@@ -1,4 +1,4 @@
-"""GELU from int8 to int8 without a table: a clamped quartic in lanes of 16 bits.
+"""GELU from int8 to int8 without a table: a clamped quartic in lanes of 16 bits, then a multiplier for each channel.
 
 GELU(x) = x·Φ(x) is x/2 + |x|·(1/2 − Φ(−|x|)), and the tail of the normal distribution is nearly a clamped fourth power:
 
@@ -8,11 +8,10 @@ With the constants below GELU is off by 0.0038 at most, anywhere. In integers, w
 so that it keeps a fraction:
 
     t = max(top − |256·x|, 0),  q = sat16(t² >> square)
-    w = sat16(((slope << fall) − q²) >> fall),  y = sat8((x·slope + |x|·w) >> narrow)
+    w = sat16(((one << fall) − q²) >> fall),  g = sat16((x·one + |x|·w) >> 7)
+    y = sat8(g·factor >> narrow)
 
-Three shifts and two constants hold for a layer. One real number would be left over, the size of q² beside `slope`;
-it is made a power of two by the choice of the input's scale, which the layer before can give any size: `gelu_scale`
-finds the next one, at most 2^(1/5) = 1.15 times the wanted one.
+All channels share the input's scale, and with it `top` and `one`; each has a scale of the output, in its `factor`.
 """
 
 from __future__ import annotations
@@ -32,74 +31,68 @@ TAIL = 2.94212852e-3
 """Of the clamped fourth power: minimax for |x|·Φ(−|x|), found by a simplex search."""
 
 FRACTION_BITS = 8
-_ONE = 1 << FRACTION_BITS
+MIDDLE_SHIFT = 7
+_ONE_BITS = 14  # below 2^14, so that 127 · 2 · one >> 7 fits 16 bits
 _INT16 = 32767
-_NOT_A_POWER = 1e-6
+_SMALLEST_FACTOR = 64
 
-SMALLEST_SCALE = REACH * _ONE / _INT16
+SMALLEST_SCALE = REACH * (1 << FRACTION_BITS) / _INT16
 """0.0289 a step of the input: with a smaller one `top` leaves 16 bits. 127 steps of it are 3.7."""
 
 
 @dataclass(frozen=True)
 class GeluConstants:
-    """What the integer model and the kernel take, see the module: `top` and `slope` of 16 bits, three shifts."""
+    """What the integer model and the kernel take, see the module; `factor`: int16 `[channels]`."""
 
     top: int
-    slope: int
+    one: int
     square: int
     fall: int
     narrow: int
+    factor: NDArray[np.int16]
 
 
-def gelu_scale(wanted: float, output_scale: float) -> float:
-    """The smallest input scale from `wanted` on whose constants are exact, given what a step of the output is worth.
+def gelu_constants(input_scale: float, output_scale: NDArray[np.float64]) -> GeluConstants:
+    """The constants for what a step of the input is worth, and one of each channel of the output, `[channels]`.
 
-    InputError for scales that are not positive and finite.
+    InputError for scales that are not positive and finite, an input scale below 0.0289, or output scales that lie too
+    far apart, or too far from the input's, for factors of 16 bits.
     """
-    _require_scales(wanted, output_scale)
-    wanted = max(wanted, SMALLEST_SCALE)
-    exponent = math.floor(math.log2(output_scale / TAIL / (wanted / _ONE) ** 5) + _NOT_A_POWER)
-    return float(max(wanted, _ONE * (output_scale / TAIL / 2.0**exponent) ** 0.2))
-
-
-def gelu_constants(input_scale: float, output_scale: float) -> GeluConstants:
-    """The constants for what a step of the input and one of the output are worth.
-
-    InputError for an input scale that `gelu_scale` does not give, or scales too far apart.
-    """
-    _require_scales(input_scale, output_scale)
-    octaves = math.log2(output_scale / TAIL / (input_scale / _ONE) ** 5)
-    shifts = round(octaves)
-    if abs(octaves - shifts) > 1e-4 or input_scale < SMALLEST_SCALE * (1 - 1e-9):
-        raise InputError(f"input scale {input_scale:.6g} has no exact constants: take what gelu_scale gives")
-    top = min(round(REACH * _ONE / input_scale), _INT16)
+    for name, scales in (("input", np.array([input_scale])), ("output", output_scale)):
+        if not (np.isfinite(scales) & (scales > 0)).all():
+            raise InputError(f"the {name} scale is {float(np.min(scales))}, expected positive finite numbers")
+    if input_scale < SMALLEST_SCALE * (1 - 1e-9):
+        raise InputError(f"the input scale is {input_scale:.4g}: GELU takes {SMALLEST_SCALE:.4g} at least")
+    unit = input_scale / (1 << FRACTION_BITS)
+    top = min(round(REACH / unit), _INT16)
     square = max(2 * top.bit_length() - 15, 0)
-    ratio = input_scale / _ONE / (2 * output_scale)
-    wide = min(math.floor(math.log2(_INT16 / ratio)), shifts - 2 * square)  # the last shift, of the input times 256
-    slope, fall, narrow = round(ratio * 2.0**wide), shifts - 2 * square - wide, wide - FRACTION_BITS
-    if not (0 < slope <= _INT16 and narrow >= 1 and 0 <= fall <= 31 and slope << fall < 1 << 31):
+    # q² / 2^fall has to be one · 2 · TAIL · (t · unit)⁴
+    octaves = -math.log2(2 * TAIL * unit**4) - 2 * square
+    fall = math.ceil(octaves - _ONE_BITS)
+    one = round(2.0 ** (octaves - fall))
+    ratio = input_scale * (1 << MIDDLE_SHIFT) / (2 * one * output_scale)
+    narrow = math.floor(math.log2(_INT16 / float(ratio.max())))
+    factor = np.rint(ratio * 2.0**narrow)
+    if not 0 <= narrow <= 31 or factor.min() < _SMALLEST_FACTOR:
         raise InputError(
-            f"input scale {input_scale:.4g} and output scale {output_scale:.4g} are too far apart for GELU"
+            f"output scales from {output_scale.min():.3g} to {output_scale.max():.3g} are too far apart, or too far "
+            f"from the input's {input_scale:.3g}"
         )
-    return GeluConstants(top, slope, square, fall, narrow)
+    return GeluConstants(top, min(one, (1 << _ONE_BITS) - 1), square, fall, narrow, factor.astype(np.int16))
 
 
 def gelu(x: NDArray[np.int8], constants: GeluConstants) -> NDArray[np.int8]:
-    """GELU of int8 numbers of any shape, int8; InputError for another dtype."""
+    """GELU of int8 `[..., channels]`, int8; InputError for another dtype or number of channels."""
     require_dtype("x", x, [np.int8])
     c = constants
+    if x.shape[-1] != len(c.factor):
+        raise InputError(f"x has shape {x.shape}, and there are {len(c.factor)} factors: expected one for each channel")
     number = x.astype(np.int64)
     size = np.abs(number)
     t = np.maximum(c.top - (size << FRACTION_BITS), 0)
     quadratic = saturate(shift_right(t * t, c.square, "half_up"), np.int16).astype(np.int64)
-    weight = saturate(shift_right((c.slope << c.fall) - quadratic * quadratic, c.fall, "half_up"), np.int16)
-    result: NDArray[np.int8] = saturate(
-        shift_right(number * c.slope + size * weight.astype(np.int64), c.narrow, "half_up"), np.int8
-    )
+    weight = saturate(shift_right((c.one << c.fall) - quadratic * quadratic, c.fall, "half_up"), np.int16)
+    activated = shift_right(number * c.one + size * weight.astype(np.int64), MIDDLE_SHIFT, "half_up")
+    scaled = saturate(activated, np.int16).astype(np.int64) * c.factor.astype(np.int64)
+    result: NDArray[np.int8] = saturate(shift_right(scaled, c.narrow, "half_up"), np.int8)
     return result
-
-
-def _require_scales(input_scale: float, output_scale: float) -> None:
-    for name, scale in (("input", input_scale), ("output", output_scale)):
-        if not (math.isfinite(scale) and scale > 0):
-            raise InputError(f"the {name} scale is {scale}, expected a positive finite number")
