@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import golden
@@ -49,6 +50,17 @@ def test_a_kernel_of_a_layer_takes_the_golden_cycles(name: str, request: pytest.
 
 def test_the_golden_file_names_only_kernels_that_there_are() -> None:
     assert set(golden.read(FILE)) == set(layer_kernels())
+
+
+def test_the_document_tells_the_golden_cycles() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "encoder_block.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \|[^|]*\| ([\d,]+) products[^|]*\| ([\d,]+) \|$", text, re.MULTILINE)
+    told += [
+        (n, "", c) for n, c in re.findall(r"^\| `(\w+)` \|[^|]*\| [\d,]+ loads[^|]*\| ([\d,]+) \|$", text, re.MULTILINE)
+    ]
+    assert {name: int(cycles.replace(",", "")) for name, _, cycles in told} == {
+        name: shapes[ANY] for name, shapes in golden.read(FILE).items()
+    }
 
 
 def test_an_unknown_kernel_is_refused() -> None:

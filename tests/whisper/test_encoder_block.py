@@ -141,7 +141,7 @@ def test_a_real_block_by_kernels(tiny_en: WhisperWeights) -> None:
 def test_real_blocks_are_near_float(tiny_en: WhisperWeights) -> None:
     """All layers of tiny.en: what each block adds is a few percent off at most."""
     clip = load_audio(jfk_path())
-    for layer, bound in enumerate((0.02, 0.03, 0.03, 0.02)):
+    for layer, bound in enumerate((0.02, 0.04, 0.035, 0.02)):
         record = measure_encoder_block(tiny_en, clip, layer, kernels=False)
         errors = {step.name: step for step in record.steps}
         assert errors[UPDATE].rel_l2 < bound and errors[UPDATE].cosine > 0.999, layer
@@ -151,9 +151,9 @@ def test_real_blocks_are_near_float(tiny_en: WhisperWeights) -> None:
 @pytest.mark.slow
 def test_scales_may_come_from_other_speech(tiny_en: WhisperWeights) -> None:
     clip = load_audio(jfk_path())
-    later = replace(clip, samples=np.roll(clip.samples, clip.samples.size // 3), name="rolled")
-    record = measure_encoder_block(tiny_en, clip, 0, calibration=later, kernels=False)
+    part = replace(clip, samples=clip.samples[: clip.samples.size // 2], name="half of it")
+    record = measure_encoder_block(tiny_en, clip, 0, calibration=part, kernels=False)
     own = measure_encoder_block(tiny_en, clip, 0, kernels=False)
     update, best = (next(s for s in r.steps if s.name == UPDATE).rel_l2 for r in (record, own))
-    assert record.calibration == "rolled" and best < update < 2 * best
+    assert record.calibration == "half of it" and best < update < 1.2 * best
     assert block_input(tiny_en, clip.samples, 0).shape == (1500, 384)

@@ -43,6 +43,9 @@ CHANNELS = 64  # of a head, and of a call of the kernels
 RESIDUAL_MAX = 32767
 HEADROOM = 1.05  # of the residual stream and of sums, above what was seen
 FARTHEST = 128.0  # output scales of GELU within 64 channels
+QUIETEST = 0.5
+"""Of the largest of 64 channels of GELU's output, what every channel has room for: those that were quiet in the speech
+from which scales come may be loud in another."""
 BALANCE = 0.75
 """How much of what outlying channels of LayerNorm's output need goes into the weights: 0 all, 1 nothing."""
 
@@ -218,7 +221,7 @@ def quantized_block(weights: WhisperWeights, layer: int, seen: Activations) -> E
     v_scale = _ranges(seen["v"]) / QMAX
     gain = _gains(seen["attention"], v_scale, dims.heads)
     o_scale = v_scale / np.repeat(2.0 ** np.array(gain), CHANNELS)
-    g_scale = _not_too_far(_balanced(_ranges(seen["gelu"]), w_fc2))
+    g_scale = _not_too_far(_balanced(_shared(_ranges(seen["gelu"])), w_fc2))
     f_range = np.maximum(_ranges(seen["fc1"]).reshape(-1, CHANNELS).max(axis=1), QMAX * SMALLEST_SCALE)
     f_scale = np.repeat(f_range / QMAX, CHANNELS)
     x1_scale, x2_scale = np.full(dims.width, x_scale), np.full(dims.width, x_scale * 2.0**octaves)
@@ -258,6 +261,13 @@ def _balanced(ranges: Scales, weight: Scales) -> Scales:
     wanted = ranges**BALANCE / rows ** (1 - BALANCE)
     scale: Scales = wanted * float((ranges / wanted).max()) / QMAX
     return scale
+
+
+def _shared(ranges: Scales) -> Scales:
+    """Ranges of channels, none below half the largest of its 64."""
+    groups = ranges.reshape(-1, CHANNELS)
+    raised: Scales = np.maximum(groups, QUIETEST * groups.max(axis=1, keepdims=True)).reshape(-1)
+    return raised
 
 
 def _not_too_far(scale: Scales) -> Scales:
