@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from xattn.cli.main import main
-from xattn.whisper.block_report import EncoderBlockRecord
+from xattn.whisper.block_report import EncoderBlockRecord, KernelCost, StepError
 from xattn.whisper.weights import WEIGHTS_VARIABLE, find_weights
 
 COMMAND = ["bench", "--encoder-block"]
@@ -45,16 +46,19 @@ def test_kernels_too(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("_needs_weights")
 def test_a_difference_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from xattn.whisper import block_report
-    from xattn.whisper.block_kernels import Calls
+    def measured(*_: Any, **__: Any) -> EncoderBlockRecord:
+        return EncoderBlockRecord(
+            model="a model", clip="a clip", calibration="a clip", layer=0, tokens=1500, first=0, clock_hz=1e9,
+            steps=[StepError(name="gelu", rel_l2=0.25, cosine=0.5)], cycles_are="simulated",
+            kernels=[KernelCost(name="gelu", calls=2, cycles=2000, least=1000)], macs=256_000, left_out=6,
+            wrong={"gelu": 3, "x2": 0}, findings=["gelu: something"],
+        )  # fmt: skip
 
-    def one_off(*arguments: Any) -> dict[str, int]:
-        arguments[3].by_kernel["gelu"] = Calls(24, 14_568)
-        return {"gelu": 3, "x2": 0}
-
-    monkeypatch.setattr(block_report, "_differences", one_off)
+    monkeypatch.setattr("xattn.whisper.block_report.measure_encoder_block", measured)
     assert main(COMMAND) == 1
-    assert "NOT EXACT: 3 of gelu" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "NOT EXACT: 3 of gelu\n" in shown and "finding: gelu: something" in shown and "exact: every" not in shown
+    assert re.search(r"gelu +2 +2,000 +100.0% +1,000 +50.0%", shown) and "50.0% of the peak" in shown
 
 
 @pytest.mark.parametrize(
