@@ -32,8 +32,8 @@ def test_rows_of_all_deviations(width: int, smallest: float) -> None:
     rng = np.random.default_rng(int(smallest))
     deviation = np.geomspace(0.3, 30000, 16)[:, np.newaxis]
     x = np.clip(rng.normal(0, 1, (16, width)) * deviation + rng.uniform(-3000, 3000, (16, 1)), -32768, 32767)
-    x, c = np.rint(x).astype(np.int16), constants(width, smallest)
-    assert differences(kernel(x, c), layer_norm(x, c)) == 0
+    tokens, c = np.rint(x).astype(np.int16), constants(width, smallest)
+    assert differences(kernel(tokens, c), layer_norm(tokens, c)) == 0
 
 
 @pytest.mark.parametrize("width", NORM_WIDTHS)

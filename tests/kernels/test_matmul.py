@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from layer_cases import differences, run
@@ -16,11 +18,11 @@ Int8 = NDArray[np.int8]
 
 def product(
     x: Int8, w: Int8, bias: NDArray[np.int32], by: Requantization, residual: NDArray[np.int16] | None, octaves: int = 0
-) -> NDArray:
+) -> NDArray[Any]:
     """All calls for 64 rows, any depth and 64 columns; the result row-major."""
     steps = len(w) // 64
     scalars = {"first": by.first, "second": by.second}
-    sums: dict[str, NDArray] = {}
+    sums: dict[str, NDArray[Any]] = {}
     for step in range(steps):
         part = slice(64 * step, 64 * step + 64)
         operands = {"a": to_panels(x[:, part]), "b": to_column_panels(w[part]), **sums}

@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="16 octaves between residual streams"):
         add_to_residual(np.zeros(3, np.int16), np.zeros(3, np.int32), by, 16)
     with pytest.raises(InputError, match="x has dtype int16"):
-        linear_sums(ones.astype(np.int16), np.ones((64, 3), np.int8), bias)  # type: ignore[arg-type]
+        linear_sums(ones.astype(np.int16), np.ones((64, 3), np.int8), bias)
     with pytest.raises(InputError, match=r"expected \[depth, n\] and \[n\]"):
         linear_sums(ones, np.ones((64, 4), np.int8), bias)
     with pytest.raises(InputError, match="may leave 32 bits"):

@@ -14,7 +14,7 @@ from xattn.whisper.tensors import Float32
 TOKENS, WIDTH, HIDDEN, HEADS = 100, 384, 128, 6
 
 
-class RandomWeights(dict):
+class RandomWeights(dict[str, Float32]):
     """One encoder block; `dims` as a real model has them."""
 
     name = "random weights"
