@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from xattn.cli.main import main
+from xattn.whisper import jfk_path
 from xattn.whisper.block_report import EncoderBlockRecord, KernelCost, StepError
 from xattn.whisper.weights import WEIGHTS_VARIABLE, find_weights
 
@@ -24,11 +26,22 @@ def _needs_weights() -> None:
 
 @pytest.mark.usefixtures("_needs_weights")
 def test_the_models_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main([*COMMAND, "--quick", "--layer", "1", "--json", str(tmp_path / "block.json")]) == 0
+    part = tmp_path / "half.wav"
+    with wave.open(str(jfk_path())) as whole, wave.open(str(part), "wb") as half:
+        half.setparams(whole.getparams())
+        half.writeframes(whole.readframes(whole.getnframes() // 2))
+    options = ["--quick", "--layer", "1", "--scales-from", str(part), "--json", str(tmp_path / "block.json")]
+    assert main([*COMMAND, *options]) == 0
     shown = capsys.readouterr().out
     assert "encoder layer 1, all 1,500 tokens" in shown and "only the models ran" in shown
     record = msgspec.json.decode((tmp_path / "block.json").read_bytes(), type=EncoderBlockRecord)
-    assert record.layer == 1 and record.kernels == [] and record.wrong == {} and record.passed
+    assert (
+        record.layer == 1
+        and record.calibration == "half.wav"
+        and record.kernels == []
+        and record.wrong == {}
+        and record.passed
+    )
     for step in record.steps:
         assert f"{step.rel_l2:.4f}" in shown and 0.0 < step.rel_l2 < 0.1 and step.cosine > 0.99
 
@@ -69,11 +82,17 @@ def test_a_difference_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys:
         (["--weights", "nowhere"], "nowhere: no such file"),
         (["--json", "no/such/folder/x.json"], "no/such/folder"),
         (["--clock", "fast"], "fast"),
+        (["--scales-from", "nowhere.wav"], "nowhere.wav"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*COMMAND, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_scales_are_of_a_block_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--scales-from", "x.wav"]) == 2
+    assert "--scales-from x.wav has no effect without --encoder-block" in capsys.readouterr().err
 
 
 def test_without_weights(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from xattn.cli.files import clock_of, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, opened_for_writing
 from xattn.cli.suite import Against, Outputs, run_steps, suite_of
+from xattn.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -76,6 +77,10 @@ def bench(
             help="A whole encoder block in int8 instead: errors at each step, cycles of its kernels for 64 tokens.",
         ),
     ] = False,
+    scales_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --encoder-block: speech that fixes the scales (default: --audio's)."),
+    ] = None,
     json: Annotated[
         str | None,
         typer.Option(
@@ -110,9 +115,13 @@ def bench(
             target=target, head=head is not None, shape=shape, synthetic=synthetic, seed=seed is not None,
             output_dir=output_dir, store=store,
         )  # fmt: skip
-        if not bench_encoder_block(Request(layer, token, audio, weights, clock_of(clock or _CLOCK), quick, json)):
+        if not bench_encoder_block(
+            Request(layer, token, audio, scales_from, weights, clock_of(clock or _CLOCK), quick, json)
+        ):
             raise typer.Exit(1)
         return
+    if scales_from is not None:
+        raise InputError(f"--scales-from {scales_from} has no effect without --encoder-block")
     suite = suite_of(config)
     names = tuple(kernel or suite.kernels)
     shapes = tuple(dict.fromkeys(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes)))

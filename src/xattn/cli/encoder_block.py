@@ -27,6 +27,7 @@ class Request:
     layer: int | None
     token: int | None
     audio: str | None
+    scales_from: str | None
     weights: str | None
     clock_hz: float
     quick: bool
@@ -54,12 +55,14 @@ def bench_encoder_block(request: Request) -> bool:
     if source is None:
         raise InputError("no Whisper weights were found: name a file or folder with --weights, or set XATTN_WEIGHTS")
     clip = load_audio(jfk_path() if request.audio is None else Path(request.audio))
+    calibration = None if request.scales_from is None else load_audio(Path(request.scales_from))
     with progress_bar("preparing") as steps:
         record = measure_encoder_block(
             source.load(),
             clip,
             request.layer or 0,
             request.token or 0,
+            calibration=calibration,
             clock_hz=request.clock_hz,
             kernels=not request.quick,
             progress=steps,
