@@ -19,6 +19,7 @@ from xattn.compiler.language import (
     int16,
     int32,
     lane_product,
+    leading_zeros,
     product,
     uint8,
 )
@@ -142,6 +143,50 @@ def test_a_constant_stays_when_a_product_is_added_to_it() -> None:
     np.testing.assert_array_equal(result(make, WORDS, a, b, WORDS), expected.astype(np.int16))
 
 
+def test_a_product_is_taken_from_a_constant() -> None:
+    a, b = lanes(WORDS) >> 2, lanes(WORDS) >> 2
+    start = RNG.integers(-(1 << 20), 1 << 20, 32, dtype=np.int32)
+
+    def make(k: Kernel, x: Vector, y: Vector) -> object:
+        constant = k.load_accumulator(k.constant("start", start, int32).blocks(AccumulatorType(), 1).element(0))
+        return k.widened(k.narrow(k.minus(constant, lane_product(x, y)), k.shift_amount(14), int16))
+
+    expected = (start - a.astype(np.int64) * b) >> 14
+    np.testing.assert_array_equal(result(make, WORDS, a, b, WORDS), expected.astype(np.int16))
+
+
+def test_words_are_raised_into_an_accumulator_that_there_is() -> None:
+    a, b = lanes(WORDS), lanes(WORDS)
+
+    def make(k: Kernel, x: Vector, y: Vector) -> object:
+        value = k.accumulator()
+        k.raise_words(value, x, k.shift_amount(9))
+        value += lane_product(y, y)
+        return k.widened(k.narrow(value, k.shift_amount(16), int16))
+
+    expected = ((a.astype(np.int64) << 9) + b.astype(np.int64) * b) >> 16
+    np.testing.assert_array_equal(result(make, WORDS, a, b, WORDS), expected.astype(np.int16))
+
+
+def test_the_lowest_number_has_a_magnitude_too() -> None:
+    a = lanes(WORDS)
+    a[0] = -32768
+    expected = np.abs(a.astype(int)).astype(np.uint16).view(np.int16)
+    found = result(lambda k, x, _: k.magnitude(x).read_as(WORDS), WORDS, a, a, WORDS)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_bytes_become_words_times_256(half: int) -> None:
+    a = lanes(BYTES)
+
+    def make(k: Kernel, x: Vector, _: Vector) -> object:
+        return k.scaled_bytes(x, k.vector_constant("zero", np.zeros(64), int8))[half]
+
+    expected = a.reshape(2, 32)[half].astype(np.int16) << 8
+    np.testing.assert_array_equal(result(make, BYTES, a, a, WORDS), expected)
+
+
 def test_two_accumulators_lie_side_by_side_saturated() -> None:
     a, b = lanes(WORDS), lanes(WORDS)
 
@@ -172,6 +217,18 @@ def test_scalars_become_lanes() -> None:
     np.testing.assert_array_equal(found, [*numbers[:2], *[numbers[2]] * 30])
 
 
+def test_leading_zeros_are_counted() -> None:
+    numbers = np.array([0, 1, 2, 3, 255, 256, 1 << 30, (1 << 31) - 1, -1], np.int32)
+
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", int32, (9,)), k.argument("out", int32, (9,))
+        for i in k.loop(9):
+            out[i] = leading_zeros(x[i])
+
+    found, _, _ = run(kernel, {"x": numbers}, "out", np.zeros(9, np.int32))
+    np.testing.assert_array_equal(found, [32, 31, 30, 30, 24, 23, 1, 1, 0])
+
+
 def test_a_table_is_looked_up_by_a_distance_in_bytes() -> None:
     table, index = lanes(WORDS), RNG.permutation(32).astype(np.int32)
 
@@ -192,6 +249,7 @@ def test_a_table_is_looked_up_by_a_distance_in_bytes() -> None:
         (lambda _, x: product(x, x), "32 and 64 elements of 8 bits"),
         (lambda k, _: k.side_by_side(*[k.narrow(k.accumulator(), k.shift_amount(0), int16)] * 2), "as int8"),
         (lambda k, _: k.load_widened(k.scratch("y", WORDS, (1,)).element(0)), "32 lanes of 8 bits"),
+        (lambda k, x: k.raise_words(k.accumulator(), x, k.shift_amount(0)), "32 lanes of int16, found int8x64"),
         (lambda k, _: k.load_offset(k.scratch("y", int16, (1,)).element(0)), "loaded from int32, found int16"),
     ],
 )

@@ -37,15 +37,17 @@ def keep_only(known: dict[str, set[str]], file: Path = FILE) -> None:
     write(golden, file)
 
 
-def complaint(golden: int | None, measured: int, update: bool = False, accept_rise: bool = False) -> str | None:
+def complaint(
+    golden: int | None, measured: int, update: bool = False, accept_rise: bool = False, how: str = HOW
+) -> str | None:
     """Why a measured count may not stand, or be written, beside the golden one; None when it may."""
     if golden is None:
-        return None if update else f"{measured:,} cycles, and no golden figure: {HOW}"
+        return None if update else f"{measured:,} cycles, and no golden figure: {how}"
     if measured > golden and not (update and accept_rise):
         return (
             f"{measured:,} cycles, golden are {golden:,}: {measured - golden:,} more. "
-            f"Find what made it slower; if that is wanted: {HOW} --accept-rise"
+            f"Find what made it slower; if that is wanted: {how} --accept-rise"
         )
     if measured < golden and not update:
-        return f"{measured:,} cycles, golden are {golden:,}: {golden - measured:,} fewer. Keep that: {HOW}"
+        return f"{measured:,} cycles, golden are {golden:,}: {golden - measured:,} fewer. Keep that: {how}"
     return None

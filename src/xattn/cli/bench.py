@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from xattn.cli.activations import Wanted, activations_of, heads_of
+from xattn.cli.encoder_block import Request, bench_encoder_block, refuse_others
 from xattn.cli.files import clock_of, require_writable, tile_shape, write_bytes
 from xattn.cli.progress import progress_bar
 from xattn.cli.results import StoreOption, opened_for_writing
 from xattn.cli.suite import Against, Outputs, run_steps, suite_of
+from xattn.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -68,6 +70,17 @@ def bench(
     simulator: Annotated[
         bool, typer.Option("--simulator", help="Measure how fast the simulator is instead, on both of its engines.")
     ] = False,
+    encoder_block: Annotated[
+        bool,
+        typer.Option(
+            "--encoder-block",
+            help="A whole encoder block in int8 instead: errors at each step, cycles of its kernels for 64 tokens.",
+        ),
+    ] = False,
+    scales_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --encoder-block: speech that fixes the scales (default: --audio's)."),
+    ] = None,
     json: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +109,19 @@ def bench(
             require_writable(json)
         _bench_simulator(json)
         return
+    if encoder_block:
+        refuse_others(
+            kernel=kernel, all=everything, peers=peers, skip_accuracy=skip_accuracy, config=config, against=against,
+            target=target, head=head is not None, shape=shape, synthetic=synthetic, seed=seed is not None,
+            output_dir=output_dir, store=store,
+        )  # fmt: skip
+        if not bench_encoder_block(
+            Request(layer, token, audio, scales_from, weights, clock_of(clock or _CLOCK), quick, json)
+        ):
+            raise typer.Exit(1)
+        return
+    if scales_from is not None:
+        raise InputError(f"--scales-from {scales_from} has no effect without --encoder-block")
     suite = suite_of(config)
     names = tuple(kernel or suite.kernels)
     shapes = tuple(dict.fromkeys(tile_shape(text) for text in ([shape] if shape is not None else suite.shapes)))

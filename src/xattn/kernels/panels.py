@@ -7,6 +7,8 @@ together. As left operands these are four 4×8 blocks, as right operands (the tr
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,13 +16,20 @@ PANEL_ROWS = 16
 PIECE = 8
 
 Int8 = NDArray[np.int8]
+Number = TypeVar("Number", bound=np.generic)
 
 
-def to_panels(matrix: Int8) -> Int8:
-    """int8 `[rows, width]` → `[rows / 16, width / 8, 16, 8]`: panels of rows."""
+def to_panels(matrix: NDArray[Number]) -> NDArray[Number]:
+    """`[rows, width]` → `[rows / 16, width / 8, 16, 8]`: panels of rows."""
     rows, width = matrix.shape
     cut = matrix.reshape(rows // PANEL_ROWS, PANEL_ROWS, width // PIECE, PIECE)
     return np.ascontiguousarray(cut.transpose(0, 2, 1, 3))
+
+
+def from_panels(panels: NDArray[Number], rows: int, width: int) -> NDArray[Number]:
+    """Row-major `[rows, width]` from panels of rows."""
+    cut = panels.reshape(rows // PANEL_ROWS, width // PIECE, PANEL_ROWS, PIECE)
+    return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(rows, width)
 
 
 def to_column_panels(matrix: Int8) -> Int8:

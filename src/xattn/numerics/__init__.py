@@ -4,6 +4,7 @@ The names below are loaded when first used, so that ``import xattn.numerics`` co
 
 * ``compat``: the original kernels' integer attention bit for bit; ``compat_model("v0")`` finds one by name;
 * ``sound``: the integer attention that keeps a model intact; ``attention_sound`` takes floats, the package the blocks;
+* ``layers``: LayerNorm, GELU, linear layers and the division that ends attention, from int8 to int8;
 * ``attention``: float attention, the truth; ``metrics``: how far from it;
 * ``matmul_int``, ``exp_table``, ``c_header``, the module ``quantize``: the pieces;
 * ``synthetic_activations``, ``adversarial_case``: inputs.
@@ -15,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xattn.numerics import compat, metrics, quantize, sound
+    from xattn.numerics import compat, layers, metrics, quantize, sound
     from xattn.numerics.adversarial import ADVERSARIAL_CASES, adversarial_case
     from xattn.numerics.compat import compat_model
     from xattn.numerics.lut import c_header, exp_table
@@ -38,7 +39,7 @@ _HOME = {
     "matmul_int": "matmul",
     "synthetic_activations": "synthetic",
 }
-_MODULES = ("compat", "metrics", "quantize", "sound")
+_MODULES = ("compat", "layers", "metrics", "quantize", "sound")
 
 __all__ = [
     "ADVERSARIAL_CASES",
@@ -51,6 +52,7 @@ __all__ = [
     "compat",
     "compat_model",
     "exp_table",
+    "layers",
     "matmul_int",
     "metrics",
     "quantize",

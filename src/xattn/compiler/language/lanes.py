@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xattn.compiler.ir import Reference, VirtualRegister
-from xattn.compiler.language.types import VectorType, int8, int16, int32, uint8
+from xattn.compiler.language.types import VectorType, int8, int16, int32, uint8, uint16
 from xattn.compiler.language.vector import SHUFFLES, Accumulator, Narrowed, Vector, VectorOperations, widening
 from xattn.errors import InputError
 
@@ -30,6 +30,12 @@ class LaneOperations(VectorOperations):
         target, rise = self.new_register("x"), self.new_register("r", "rise")
         self.emit("VMAX_LT_S16", {"d": target, "s1": a.register, "s2": b.register, "cmp": rise})
         return Vector(target, a.type), rise
+
+    def magnitude(self, a: Vector) -> Vector:
+        """|a| of int16 lanes as uint16, so that −32,768 has one too."""
+        mask = VirtualRegister("r", "mask")
+        absolute = self._lanes("VABS_GTZ_S16", a, {"s1": a.register, "cmp": mask})
+        return absolute.read_as(VectorType(uint16, 32))
 
     def excess(self, a: Vector, b: Vector) -> Vector:
         """max(a − b, 0). The D forms compare unsigned lanes: kernels leave crVaddSign 0."""
@@ -97,6 +103,13 @@ class LaneOperations(VectorOperations):
             halves.append(Accumulator(self, target))
         return halves[0], halves[1]
 
+    def raise_words(self, target: Accumulator, lanes: Vector, shift: VirtualRegister) -> None:
+        """Put 32 lanes of int16, times 2^shift, into an accumulator."""
+        if lanes.type != VectorType(int16, 32):
+            raise InputError(f"an accumulator takes 32 lanes of int16, found {lanes.type}")
+        operands: dict[str, Reference] = {"dst": target.register, "src": lanes.register, "shft": shift}
+        self.emit("VUPS_S32_S16_mv_ups_x2c", operands)
+
     def from_scalars(self, values: Sequence[Scalar]) -> Vector:
         """int16 lanes: the scalars' low bits from lane 0 on, then the last one again and again."""
         *first, last = values
@@ -131,6 +144,11 @@ class LaneOperations(VectorOperations):
     def low_words(self, low: Vector, high: Vector) -> Vector:
         """The low 16 bits of 32 lanes of 32 bits that lie in two vectors."""
         return self._shuffled("T16_32x2_lo", low, high, VectorType(int16, 32))
+
+    def scaled_bytes(self, lanes: Vector, zero: Vector) -> tuple[Vector, Vector]:
+        """64 lanes of 8 bits times 256 as int16: low and high 32 lanes. `zero`: a vector of zeros."""
+        type = VectorType(int16, 32)
+        return self._shuffled("T8_2x64_lo", zero, lanes, type), self._shuffled("T8_2x64_hi", zero, lanes, type)
 
     def high_bytes(self, low: Vector, high: Vector) -> Vector:
         """The high bytes of 64 lanes of 16 bits that lie in two vectors, unsigned."""

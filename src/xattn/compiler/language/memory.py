@@ -95,8 +95,8 @@ class View:
         """The same contiguous memory with another shape."""
         return view(self.kernel, self.array, self.type, shape, self.offset)
 
-    def blocks(self, type: VectorType | AccumulatorType, *shape: int) -> View:
-        """The same contiguous memory as vectors."""
+    def blocks(self, type: ElementType, *shape: int) -> View:
+        """The same contiguous memory as vectors, or whatever the type is."""
         return view(self.kernel, self.array, type, shape, self.offset)
 
     def strided(self, type: ElementType, shape: Sequence[int], strides: Sequence[int]) -> View:

@@ -124,6 +124,14 @@ def clamp(a: Scalar, low: int, high: int) -> Scalar:
     return minimum(maximum(a, low), high)
 
 
+def leading_zeros(value: Scalar) -> Scalar:
+    """How many of the 32 bits before the first 1 are 0; 32 for zero."""
+    kernel = value.kernel
+    target = kernel.new_register("r")
+    kernel.emit("CLZ", {"mRx": target, "mRx0": value.register})
+    return Scalar(kernel, target)
+
+
 def divide(numerator: Scalar, denominator: Scalar, bits: int) -> Scalar:
     """Quotient of unsigned scalars, rounded down; the numerator has at most `bits` bits, the denominator is not 0.
 
@@ -145,4 +153,15 @@ def divide(numerator: Scalar, denominator: Scalar, bits: int) -> Scalar:
     return Scalar(kernel, quotient)
 
 
-__all__ = ["Condition", "Label", "Scalar", "Variable", "clamp", "divide", "maximum", "minimum", "select"]
+__all__ = [
+    "Condition",
+    "Label",
+    "Scalar",
+    "Variable",
+    "clamp",
+    "divide",
+    "leading_zeros",
+    "maximum",
+    "minimum",
+    "select",
+]

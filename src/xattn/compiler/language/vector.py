@@ -29,7 +29,7 @@ SHUFFLES = {
     "T64_2x8_lo": 14, "T64_2x8_hi": 15, "T128_2x4_lo": 12, "T128_2x4_hi": 13, "T256_2x2_lo": 10, "T256_2x2_hi": 11,
     "T64_8x2_lo": 6, "T64_8x2_hi": 7, "T8_8x8": 35,
     "T16_32x2_lo": 2, "T16_32x2_hi": 3, "T16_2x32_lo": 18, "T32_16x2_lo": 4, "T32_16x2_hi": 5,
-    "T32_2x16_lo": 16, "T32_2x16_hi": 17, "T8_64x2_lo": 0, "T8_64x2_hi": 1, "T8_2x64_lo": 20,
+    "T32_2x16_lo": 16, "T32_2x16_hi": 17, "T8_64x2_lo": 0, "T8_64x2_hi": 1, "T8_2x64_lo": 20, "T8_2x64_hi": 21,
 }  # fmt: skip
 
 
@@ -212,6 +212,12 @@ class VectorOperations(Recorder):
         """constant + product, in an accumulator of its own."""
         target = self.accumulator()
         self.emit("VMAC_vmac_cm_core_dense", {"acc1": constant.register, **self._product(target, value)})
+        return target
+
+    def minus(self, constant: Accumulator, value: Product) -> Accumulator:
+        """constant − product, in an accumulator of its own."""
+        target = self.accumulator()
+        self.emit("VMSC_vmac_cm_core_dense", {"acc1": constant.register, **self._product(target, value)})
         return target
 
     def _product(self, target: Accumulator, value: Product) -> dict[str, Reference]:
