@@ -63,7 +63,7 @@ def test_a_difference_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys:
         return EncoderBlockRecord(
             model="a model", clip="a clip", calibration="a clip", layer=0, tokens=1500, first=0, clock_hz=1e9,
             steps=[StepError(name="gelu", rel_l2=0.25, cosine=0.5)], cycles_are="simulated",
-            kernels=[KernelCost(name="gelu", calls=2, cycles=2000, least=1000)], macs=256_000, left_out=6,
+            kernels=[KernelCost(name="gelu", calls=2, cycles=2000, least=1000)], macs=256_000,
             wrong={"gelu": 3, "x2": 0}, findings=["gelu: something"],
         )  # fmt: skip
 

@@ -126,7 +126,6 @@ def _show_kernels(record: EncoderBlockRecord, console: Console, line: Callable[[
         f"{record.cycles / 64:,.0f} cycles a token, {ms:.2f} ms for 64 at {record.clock_hz / 1e9:g} GHz; "
         f"{record.peak_fraction:.1%} of the peak, for the {record.macs / 1e6:,.1f} M multiply-accumulates needed"
     )
-    line(f"not by kernels: {record.left_out} key blocks that are not full, since the kernel knows no mask")
     if wrong:
         line("NOT EXACT: " + ", ".join(f"{count:,} of {name}" for name, count in wrong.items()))
     else:

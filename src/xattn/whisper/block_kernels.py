@@ -23,10 +23,10 @@ from xattn.kernels.registry import kernel_spec
 from xattn.kernels.sound_layout import pack_state
 from xattn.numerics.layers import GeluConstants, NormConstants
 from xattn.numerics.layers.attention_end import LAST_SHIFT
-from xattn.numerics.sound import BLOCK, SoundState, init_state, process_block
+from xattn.numerics.sound import BLOCK, BlockMask, SoundState, init_state, to_blocks
 from xattn.whisper.encoder_block import EncoderBlock, Int8, Int16, Linear, by_64
 
-SOUND = "sound"
+SOUND, MASKED = "sound", "sound_masked"  # the latter where some of 64 keys are padding
 TOKENS = BLOCK
 
 Progress = Callable[[int, int, str], None]
@@ -41,10 +41,9 @@ class Calls:
 
 
 class Kernels:
-    """`Steps` for 64 tokens, as kernels compute them. `by_kernel`: what they cost. `findings`: what is wrong with them.
+    """`Steps` for 64 tokens, as kernels compute them.
 
-    Keys of a last block that is not full go through the integer model, since the kernel knows no mask; `by_model`
-    counts these blocks.
+    `by_kernel`: what they cost. `findings`: what is wrong with them.
     """
 
     def __init__(
@@ -58,10 +57,9 @@ class Kernels:
             widths = ", ".join(map(str, NORM_WIDTHS))
             raise InputError(f"there is no LayerNorm of {block.width} channels; there are {widths}")
         self.by_kernel: dict[str, Calls] = {}
-        self.by_model = 0
         self.findings: dict[str, None] = {}
         self._layers: dict[str, SimulatedLayer] = {}
-        self._sound: LoadedKernel | None = None
+        self._attention: dict[str, LoadedKernel] = {}
         self._engine = engine
         self._progress, self._done, self._total = progress, 0, _calls_of(block, tokens)
 
@@ -108,20 +106,17 @@ class Kernels:
 
     def attend(self, q: Int8, k: Int8, v: Int8, shift: int, first: int) -> SoundState:
         """As in `Steps`, from the queries' own key block on, cyclically."""
-        if self._sound is None:
-            self._sound = Simulator(engine=self._engine).load(kernel_spec(SOUND), TOKENS, TOKENS)
-        state = init_state((len(q),))
-        blocks = -(-len(k) // BLOCK)
-        for step in range(blocks):
-            at = (first // BLOCK + step) % blocks * BLOCK
-            keys, values = (np.ascontiguousarray(x[at : at + BLOCK]) for x in (k, v))
-            if len(keys) < BLOCK:
-                state = process_block(state, q, keys, values, shift)
-                self.by_model += 1
-                continue
-            run = self._sound.run(np.ascontiguousarray(q), keys, values, shift, state)
+        state, q = init_state((len(q),)), np.ascontiguousarray(q)
+        counts = to_blocks(np.ones((len(k), 1), np.bool_))[..., 0]
+        blocks = list(zip(to_blocks(k), to_blocks(v), counts, strict=True))
+        for step in range(len(blocks)):
+            keys, values, mask = blocks[(first // BLOCK + step) % len(blocks)]
+            name, masks = (SOUND, ()) if mask.all() else (MASKED, (BlockMask(mask),))
+            if name not in self._attention:
+                self._attention[name] = Simulator(engine=self._engine).load(kernel_spec(name), TOKENS, TOKENS)
+            run = self._attention[name].run(q, keys, values, shift, state, *masks)
             assert run.cycles is not None
-            self._count(SOUND, run.cycles, run.findings)
+            self._count(name, run.cycles, run.findings)
             state = SoundState.from_matrix(run.output.astype(np.int32))
         return state
 
@@ -172,9 +167,9 @@ def _calls_of(block: EncoderBlock, tokens: int) -> int:
     products = sum(layer.weight.size for layer in (block.qkv, block.out, block.fc1, block.fc2)) // TOKENS**2
     residuals = len(block.out.by) + len(block.fc2.by)
     norms = 2 * TOKENS // NORM_TOKENS
-    return products + residuals + norms + len(block.gelu) + block.heads * (tokens // BLOCK + 1)
+    return products + residuals + norms + len(block.gelu) + block.heads * (-(-tokens // BLOCK) + 1)
 
 
 def multiplier_cycles(name: str) -> int:
     """Below which no call of the kernel can be: one product a cycle."""
-    return kernel_spec(SOUND).macs(BLOCK, BLOCK) // 256 if name == SOUND else layer_kernel(name).multiplier
+    return kernel_spec(SOUND).macs(BLOCK, BLOCK) // 256 if name in (SOUND, MASKED) else layer_kernel(name).multiplier

@@ -64,8 +64,8 @@ class KernelCost(msgspec.Struct, kw_only=True):
 class EncoderBlockRecord(msgspec.Struct, kw_only=True):
     """A measurement. `wrong`: by step, how many elements of 64 tokens kernels computed otherwise than the models.
 
-    `macs`: multiply-accumulates that the mathematics of 64 tokens needs, of what kernels run. `left_out`: key blocks
-    that went through the model. Kernel fields are empty where only the models ran.
+    `macs`: multiply-accumulates that the mathematics of 64 tokens needs, padding left out. Kernel fields are
+    empty where only the models ran.
     """
 
     model: str
@@ -79,7 +79,6 @@ class EncoderBlockRecord(msgspec.Struct, kw_only=True):
     cycles_are: str
     kernels: list[KernelCost]
     macs: int
-    left_out: int
     wrong: dict[str, int]
     findings: list[str]
 
@@ -157,7 +156,6 @@ def measure_encoder_block(
         cycles_are=CYCLES_ARE,
         kernels=[] if ran is None else _costs(ran),
         macs=macs_of(block, dims.audio_positions),
-        left_out=0 if ran is None else ran.by_model,
         wrong=wrong,
         findings=[] if ran is None else list(ran.findings),
     )
@@ -170,9 +168,9 @@ def quantized_stream(x: Float32, block: EncoderBlock) -> Int16:
 
 
 def macs_of(block: EncoderBlock, tokens: int) -> int:
-    """Multiply-accumulates of 64 of `tokens` tokens: all linear layers, and attention to all full blocks of keys."""
+    """Multiply-accumulates of 64 of `tokens` tokens: all linear layers, and attention to all keys."""
     layers = sum(layer.weight.size for layer in (block.qkv, block.out, block.fc1, block.fc2))
-    return TOKENS * (layers + 2 * (tokens // TOKENS * TOKENS) * block.width)
+    return TOKENS * (layers + 2 * tokens * block.width)
 
 
 def _differences(
