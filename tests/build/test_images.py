@@ -13,7 +13,7 @@ from xattn.array.aie_partition import read_aie_partition
 from xattn.array.cdo import write_cdo
 from xattn.array.configuration import Circuit, configure
 from xattn.array.configuration_reader import read_configuration
-from xattn.array.design import Scratch, Wait
+from xattn.array.design import HostEnd, Scratch, Transfer, Wait
 from xattn.array.instructions import AddressPatch, Sync, Write32, read_instructions
 from xattn.array.pdi import bif, read_pdi
 from xattn.array.walks import TwoWalks
@@ -24,6 +24,7 @@ from xattn.build.images import build_images, place_deepest
 from xattn.build.layouts import input_layouts, output_layout
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
+from xattn.sim.array.buffers import buffer_bytes
 
 CASES = [(kernel, design) for design in DESIGNS for kernel in ("qkt", "vectorized")]
 
@@ -80,6 +81,30 @@ def test_four_columns_start_before_they_wait() -> None:
     waits = [index for index, operation in enumerate(operations) if isinstance(operation, Sync)]
     assert waits == list(range(len(operations) - 4, len(operations)))
     assert sum(isinstance(operation, Write32) for operation in operations) == 12
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("kernel", ["fused", "vectorized"])
+def test_many_blocks_take_as_many_starts_as_one(kernel: str, design: str) -> None:
+    """The image is the same; the stream starts a task for each of the host's streams, however many arrays share one."""
+    one, many = (build_images(kernel, design, 16, 16, blocks=blocks) for blocks in (1, 12))
+    assert many.pdi == one.pdi
+    starts = [sum(isinstance(op, Write32) for op in images.stream.operations) for images in (one, many)]
+    streams = sum(isinstance(end, HostEnd) for s in many.design.streams for end in (s.source, *s.sinks))
+    assert starts[1] == streams <= starts[0]
+    assert buffer_bytes(many.stream) == {n: buffer.bytes for n, buffer in enumerate(many.design.buffers)}
+    assert [buffer.bytes for buffer in many.design.buffers] == [12 * buffer.bytes for buffer in one.design.buffers]
+    assert read_instructions(many.instructions) == many.stream
+    column = [step for step in many.design.sequence if isinstance(step, Transfer)]
+    last_input = max(n for n, step in enumerate(column) if not step.token)
+    assert all(step.token for step in column[last_input + 1 :])  # all inputs are on their way before the first output
+
+
+def test_more_blocks_than_a_descriptor_counts_are_refused() -> None:
+    for blocks in (0, 65):
+        with pytest.raises(InputError, match=f"{blocks} blocks on each core in a run; expected 1 to 64"):
+            build_images("qkt", "tile", 16, 16, blocks=blocks)
+    assert build_images("fused", "columns4", 16, 16, blocks=64).instructions
 
 
 def test_array16_sends_keys_to_four_cores_at_once() -> None:

@@ -7,9 +7,10 @@ import hashlib
 import msgspec
 
 from xattn import __version__
-from xattn.array.mlir_design import NEWEST, Dialect, mlir_module
+from xattn.array.mlir_design import mlir_module
+from xattn.array.mlir_dialect import NEWEST, Dialect
 from xattn.array.mlir_ir import custom_form
-from xattn.build.designs import KernelUse
+from xattn.build.designs import BLOCK_ORDER, KernelUse
 from xattn.build.images import STACK_BYTES, Images, build_images
 from xattn.build.manifest import MANIFEST, BufferEntry, BuildRequest, CoreEntry, FileEntry, Manifest
 from xattn.errors import InputError
@@ -20,7 +21,13 @@ from xattn.numerics.lut import c_header, exp_table
 def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
     """The files of a build by name; the manifest last. InputError when the request cannot be built."""
     images = build_images(
-        request.kernel, request.design, request.tokens, request.width, dict(request.scalars), request.symbol
+        request.kernel,
+        request.design,
+        request.tokens,
+        request.width,
+        dict(request.scalars),
+        request.symbol,
+        request.blocks,
     )
     files = {f"{request.kernel}.o": ("object: the kernel, callable by the C convention", images.object)}
     cores = []
@@ -67,6 +74,8 @@ def _manifest(
         scalars=dict(images.kernel.scalars),
         design=design.name,
         columns=design.columns,
+        blocks=request.blocks,
+        block_order=BLOCK_ORDER,
         buffers_deep=max(fifo.depth for fifo in design.fifos if fifo.name in design.cores[0].arguments),
         stack_bytes=STACK_BYTES,
         cores=cores,

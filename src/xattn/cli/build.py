@@ -24,6 +24,14 @@ def build(
     design: Annotated[
         str, typer.Option(metavar="NAME", help="tile: one core; columns4: one in each column; array16: four in each.")
     ] = "tile",
+    blocks: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Blocks that each core computes in a run, 1 to 64. A run's transfers take the controller about 10,000 "
+            "cycles a column to start, however many blocks follow.",
+        ),
+    ] = 32,
     shape: Annotated[str, typer.Option(metavar="TxW", help="Tokens × channels of a block.")] = "64x64",
     define: Annotated[
         list[str] | None,
@@ -46,7 +54,7 @@ def build(
     from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
 
     tokens, width = tile_shape(shape)
-    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect, symbol)
+    request = BuildRequest(kernel, design, tokens, width, _scalars(define or []), dialect, symbol, blocks)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")
@@ -81,7 +89,8 @@ def _summary(manifest: Manifest, cached: bool) -> str:
     lines = [
         f"{manifest.kernel}: {manifest.summary}; {manifest.tokens}×{manifest.width}{scalars}",
         f"{manifest.design}: {_count(cores, 'core')} in {_count(columns, 'column')}, "
-        f"{_count(manifest.buffers_deep, 'buffer')} an argument{', from the cache' if cached else ''}",
+        f"{_count(manifest.buffers_deep, 'buffer')} an argument, {_count(manifest.blocks, 'block')} a core and run"
+        f"{', from the cache' if cached else ''}",
     ]
     for buffer in manifest.buffers:
         blocks = f"{buffer.blocks} × {buffer.bytes // buffer.blocks:,} bytes"
