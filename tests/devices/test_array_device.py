@@ -90,7 +90,8 @@ def test_wrong_operands_are_refused() -> None:
 
 def test_a_run_that_cannot_end_is_a_fault_of_the_kernel() -> None:
     kernel = ArraySimulator().load(kernel_spec("qkt"), SIDE, SIDE)
-    _, array = kernel._for_shift(4)
+    kernel.run(*operands(1), 4)
+    _, array = kernel._ready[4]
     for lock in array.tiles[0, 2].locks:
         lock.value = 0  # nobody has a free buffer any more
     with pytest.raises(KernelFaultError, match="deadlock"):

@@ -35,6 +35,7 @@ from xattn.sim.array.tile import Part, Tile, count_of
 from xattn.sim.array.timing import ArrayTiming, published
 from xattn.sim.findings import Severity
 
+MAX_CYCLES = 1_000_000_000
 COLUMNS = 4
 ROWS = 6
 MEM_TILE_BYTES = 0x80000
@@ -92,9 +93,7 @@ class Array:
                 case _:
                     raise ArrayError(f"the configuration has a {type(command).__name__}, which is not simulated")
 
-    def run(
-        self, stream: InstructionStream, buffers: Sequence[bytes], *, max_cycles: int = 1_000_000_000
-    ) -> ArrayResult:
+    def run(self, stream: InstructionStream, buffers: Sequence[bytes], *, max_cycles: int = MAX_CYCLES) -> ArrayResult:
         """Run an instruction stream over host buffers (whole words each), by the number of the kernel's argument.
 
         Cycles count from the first instruction to the last one's end. ArrayError at an error, at a deadlock (the
