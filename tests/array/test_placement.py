@@ -104,6 +104,31 @@ def test_memory_prefers_banks_and_says_what_is_left() -> None:
         place(one_core(into=40960))
 
 
+def asking(size: int, depth: int = 2, *more: Scratch) -> Design:
+    """FIFOs and scratch memory that all ask for bank 1, of 16 KB."""
+    design = one_core(into=size, out=size, depth=depth, scratch=(Scratch("own", size, bank=1), *more))
+    return replace(design, fifos=tuple(replace(fifo, bank=1) for fifo in design.fifos))
+
+
+def test_second_buffers_leave_banks_to_what_every_turn_uses() -> None:
+    placed = place(asking(4096))
+    banks = {name: [offset >> 14 for offset in fifo.offsets] for name, fifo in placed.fifos.items()}
+    assert banks == {"in": [1, 1], "out": [1, 0]}
+    assert placed.scratch[CORE]["own"] >> 14 == 1
+    unasked = place(asking(4096, 1, Scratch("large", 8192)))  # comes last, though it is larger
+    assert [unasked.fifos[name].offsets[0] >> 14 for name in ("in", "out")] == [1, 1]
+    assert unasked.scratch[CORE]["large"] >> 14 == 0
+
+
+def test_banks_are_given_up_where_not_everything_fits_otherwise() -> None:
+    """A piece that needs several banks in one piece has to come first."""
+    design = asking(8192, 1, Scratch("large", 40960))
+    placed = place(design)
+    assert placed.scratch[CORE]["large"] == 0
+    assert sorted(fifo.offsets[0] for fifo in placed.fifos.values()) == [0xA000, 0xC000]
+    assert placed.scratch[CORE]["own"] == 0xE000
+
+
 @pytest.mark.parametrize(
     ("design", "message"),
     [
