@@ -86,12 +86,15 @@ def test_four_columns_start_before_they_wait() -> None:
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("kernel", ["fused", "vectorized"])
 def test_many_blocks_take_as_many_starts_as_one(kernel: str, design: str) -> None:
-    """The image is the same; the stream starts a task for each of the host's streams, however many arrays share one."""
+    """A task for each of the host's streams, however many arrays share one; four columns bring all inputs in one."""
     one, many = (build_images(kernel, design, 16, 16, blocks=blocks) for blocks in (1, 12))
-    assert many.pdi == one.pdi
+    assert (many.pdi == one.pdi) == ((kernel, design) != ("fused", "columns4"))
+    assert many.pdi == build_images(kernel, design, 16, 16, blocks=3).pdi
     starts = [sum(isinstance(op, Write32) for op in images.stream.operations) for images in (one, many)]
     streams = sum(isinstance(end, HostEnd) for s in many.design.streams for end in (s.source, *s.sinks))
-    assert starts[1] == streams <= starts[0]
+    columns = many.design.columns
+    assert starts[1] == streams == columns * (3 if (kernel, design) in (("fused", "tile"), ("fused", "array16")) else 2)
+    assert starts[0] == columns * (4 if kernel == "fused" else 2)
     assert buffer_bytes(many.stream) == {n: buffer.bytes for n, buffer in enumerate(many.design.buffers)}
     assert [buffer.bytes for buffer in many.design.buffers] == [12 * buffer.bytes for buffer in one.design.buffers]
     assert read_instructions(many.instructions) == many.stream

@@ -163,10 +163,14 @@ def columns4(kernel: KernelUse, depth: int = 2, blocks: int = 1) -> Design:
 
 def _columns(name: str, kernel: KernelUse, columns: int, depth: int, blocks: int) -> Design:
     parts = _Parts(blocks)
+    groups = kernel.groups
+    if columns == COLUMNS and blocks > 1:
+        # Host memory gives four columns less than a channel each takes. With one, a task less is to be started.
+        groups = (sum(groups, ()),)
     for column in range(columns):
         label = f"_{column}" if columns > 1 else ""
         fifos = parts.core(kernel, TileId(column, FIRST_ROW), depth, label)
-        for group in kernel.groups:
+        for group in groups:
             _bring(parts, column, group, fifos, label)
         _fetch(parts, column, kernel.results, fifos, label)
     return parts.finish(name, columns, dict.fromkeys(kernel.ports, columns))
