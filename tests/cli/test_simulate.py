@@ -124,7 +124,7 @@ def test_a_build_is_compared_with_the_model(folder: Path, options: list[str], ca
     assert main(["simulate", str(folder), *options]) == 0
     text = capsys.readouterr().out
     assert re.search(
-        r"\n2 of 2 blocks are the integer model's, bit for bit; [\d,]+ cycles \(simulated\) a block\n", text
+        r"\nexact: 2 of 2 blocks, bit for bit as the integer model; [\d,]+ cycles \(simulated\) a block\n", text
     )
     assert "operands: random bytes, seed 3" in text if "--seed" in options else "Whisper tiny.en" in text
     assert main(["simulate", str(folder), *options, "--json"]) == 0
@@ -140,7 +140,7 @@ def test_a_wrong_block_is_exit_code_1(folder: Path, tmp_path: Path, capsys) -> N
     manifest = (tmp_path / "manifest.json").read_text()
     (tmp_path / "manifest.json").write_text(manifest.replace('"shift": 4', '"shift": 5'))
     assert main(["simulate", str(tmp_path), "--seed", "1"]) == 1
-    assert "0 of 2 blocks are the integer model's" in capsys.readouterr().out
+    assert "exact: 0 of 2 blocks, bit" in capsys.readouterr().out
 
 
 def test_files_for_the_buffers_of_a_build_are_taken_as_they_are(folder: Path, tmp_path: Path, capsys) -> None:

@@ -26,8 +26,8 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """For people."""
-        each = f"{self.cycles_each:,.0f} cycles (simulated) a block" if self.count > 1 else "one block"
-        return [f"{self.exact} of {self.count} blocks are the integer model's, bit for bit; {each}", self.operands]
+        exact = f"exact: {self.exact} of {self.count} blocks, bit for bit as the integer model"
+        return [f"{exact}; {self.cycles_each:,.0f} cycles (simulated) a block", self.operands]
 
 
 @dataclass(frozen=True)
