@@ -70,6 +70,14 @@ def simulate(
     channels: Annotated[bool, typer.Option("--channels", help="Show every DMA channel.")] = False,
     clock: Annotated[str, typer.Option(metavar="FREQUENCY", help="Clock for times: 1.8, 1.03GHz, 800MHz.")] = "1GHz",
     strict: Annotated[bool, typer.Option("--strict", help="Every finding is an error, which ends the run.")] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="interpreter; translator (needs xattn[jit]): native code for what a core repeats, in the same cycles, "
+            "but without a look for findings; auto: that where it is installed and worth its time.",
+        ),
+    ] = "auto",
     max_cycles: Annotated[int, typer.Option(min=1, help="Give up after so many cycles.")] = 1_000_000_000,
     costs: Annotated[
         bool,
@@ -98,7 +106,7 @@ def simulate(
     given, wanted = _numbered(inputs or [], 0), _numbered(outputs or [], len(inputs or []))
     check: BuildCheck | None = None
     try:
-        array, stream, build = _loaded(file, insts, strict)
+        array, stream, build = _loaded(file, insts, strict, "interpreter" if strict else engine)
         if build is not None and not given:
             check = check_of(build, seed)
         buffers = _buffers(stream, given, wanted, seed) if check is None else check.buffers
@@ -122,7 +130,9 @@ def simulate(
         raise typer.Exit(1)
 
 
-def _loaded(file: str, insts: str | None, strict: bool) -> tuple[Array, InstructionStream, ArrayBuild | None]:
+def _loaded(
+    file: str, insts: str | None, strict: bool, engine: str
+) -> tuple[Array, InstructionStream, ArrayBuild | None]:
     """An array with the configuration in it, the stream, and the build that both are of, if they are of one."""
     from xattn.array.image_file import configuration_of
     from xattn.array.instructions import read_instructions
@@ -134,13 +144,13 @@ def _loaded(file: str, insts: str | None, strict: bool) -> tuple[Array, Instruct
             raise InputError(
                 f"{file} is a folder with its own instruction stream: leave out --insts, or name the xclbin"
             )
-        build = ArrayBuild.read(Path(file), strict=strict)
+        build = ArrayBuild.read(Path(file), strict=strict, engine=engine)
         return build.array, build.stream, build
     if insts is None:
         raise InputError(f"{file}: what the controller does with it is missing: --insts FILE")
     stream = read_instructions(read_bytes(insts))
     configuration = configuration_of(file, read_bytes(file))
-    array = Array(strict=strict)
+    array = Array(strict=strict, engine=engine)
     array.load(configuration)
     return array, stream, None
 

@@ -31,14 +31,14 @@ class ArrayBuild:
     stream: InstructionStream
 
     @classmethod
-    def read(cls, folder: Path, *, strict: bool = False) -> ArrayBuild:
-        """Load what `xattn build` wrote into a folder; `strict`: every finding of the array is an error.
+    def read(cls, folder: Path, *, strict: bool = False, engine: str = "auto") -> ArrayBuild:
+        """Load what `xattn build` wrote into a folder; `strict` and `engine` as `Array` takes them.
 
         FileFormatError for a folder without a manifest, and for files that are not there or not those of the manifest.
         """
         manifest = read_manifest(_contents(folder / MANIFEST))
         name = f"{manifest.kernel}_{manifest.design}.xclbin"
-        array = Array(strict=strict)
+        array = Array(strict=strict, engine=engine)
         array.load(configuration_of(str(folder / name), _built(manifest, folder, name)))
         stream = read_instructions(_built(manifest, folder, INSTRUCTIONS))
         return cls(manifest, HostBuffers.of_manifest(manifest), array, stream)

@@ -29,11 +29,12 @@ from xattn.sim.array.timing import ArrayTiming
 @dataclass(frozen=True)
 class ArraySimulator:
     """A simulated array for each kernel that is loaded, built into `design`, with runs of `blocks` blocks on each core;
-    `timing` for other figures."""
+    `timing` for other figures, `engine` as `Array` takes it."""
 
     design: str = "tile"
     timing: ArrayTiming | None = None
     blocks: int = 1
+    engine: str = "auto"
 
     @property
     def name(self) -> str:
@@ -42,7 +43,7 @@ class ArraySimulator:
 
     def load(self, spec: KernelSpec, tokens: int, width: int) -> ArrayKernel:
         """Build the kernel for one shape; InputError names the shapes that it takes, or what does not fit."""
-        return ArrayKernel(spec, tokens, width, self.design, self.timing, self.blocks)
+        return ArrayKernel(spec, tokens, width, self.design, self.timing, self.blocks, self.engine)
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,17 @@ class ArrayKernel:
     """A kernel in a design on an array of its own. Integers are part of the program, so each shift is a build."""
 
     def __init__(
-        self, spec: KernelSpec, tokens: int, width: int, design: str, timing: ArrayTiming | None, blocks: int = 1
+        self,
+        spec: KernelSpec,
+        tokens: int,
+        width: int,
+        design: str,
+        timing: ArrayTiming | None,
+        blocks: int = 1,
+        engine: str = "auto",
     ) -> None:
         self.spec, self.tokens, self.width, self.design = spec, tokens, width, design
-        self._timing, self._per_core = timing, blocks
+        self._timing, self._per_core, self._engine = timing, blocks, engine
         self._takes_shift = "shift" in compiled(spec.name, tokens, width).scalars
         self._ready: dict[int, tuple[InstructionStream, Array]] = {}
         self.host = self._build(0)
@@ -124,7 +132,7 @@ class ArrayKernel:
         """Make an array with the design for this shift ready."""
         scalars = {"shift": shift} if self._takes_shift else {}
         images = build_images(self.spec.name, self.design, self.tokens, self.width, scalars, blocks=self._per_core)
-        array = Array(timing=self._timing)
+        array = Array(timing=self._timing, engine=self._engine)
         array.load(read_pdi(images.pdi).cdo())
         self._ready[shift] = read_instructions(images.instructions), array
         return HostBuffers.of_images(self.spec, images)

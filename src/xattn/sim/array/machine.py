@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from xattn.array.cdo import Cdo, Delay, DmaWrite, End, MaskWrite, Nop, Write
 from xattn.array.instructions import InstructionStream
@@ -33,7 +33,11 @@ from xattn.sim.array.report import ArrayResult, collect, deadlock_text
 from xattn.sim.array.switch import CONTROLLER_PORT, Leg, Network
 from xattn.sim.array.tile import Part, Tile, count_of
 from xattn.sim.array.timing import ArrayTiming, published
+from xattn.sim.core import chosen_engine
 from xattn.sim.findings import Severity
+
+if TYPE_CHECKING:
+    from xattn.sim.segments import Effort
 
 MAX_CYCLES = 1_000_000_000
 COLUMNS = 4
@@ -50,6 +54,9 @@ class Array:
     """An XDNA1 array of `columns` columns: shim, mem tile, four cores. What a run leaves behind, the next one finds.
 
     `strict`: every finding is an error; `severity` sets single kinds. `timing`: other figures than the published ones.
+    `engine` is that of the cores: "interpreter"; "translator" (extra `jit`) runs natively what a core does between lock
+    operations from the second time on, in the same cycles, but without a look for findings; "auto" does so where the
+    translator is installed and a translation is worth its time.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Array:
         timing: ArrayTiming | None = None,
         strict: bool = False,
         severity: Mapping[ArrayKind, Severity] | None = None,
+        engine: str = "interpreter",
     ):
         self.context = Context(timing or published(), ArrayFindings(strict, severity))
         self.network = Network(self._registers_of, self.context.timing)
@@ -69,7 +77,7 @@ class Array:
         self.ddr = {reads: MemoryChannel(self.context.timing.ddr_bytes) for reads in (True, False)}
         self.controller = Controller(self.context, self._tile_at, self._channel_at, self._token_leaves)
         self._arbiters: dict[tuple[tuple[int, int], int], Lock] = {}
-        self._strict = strict
+        self._strict, self._effort = strict, _effort(engine)
         for column in range(columns):
             for row in range(ROWS):
                 self._build(column, row)
@@ -163,7 +171,13 @@ class Array:
                     tiles[_FIRST_WINDOW + side] = (name, tile.memory)
             lock_of = partial(self._core_lock, place)
             self.cores[place] = TileCore(
-                place, self.context, SharedView(tiles), lock_of, self.tiles[place].used_memory, self._strict
+                place,
+                self.context,
+                SharedView(tiles),
+                lock_of,
+                self.tiles[place].used_memory,
+                self._strict,
+                self._effort,
             )
         return self.cores[place]
 
@@ -276,6 +290,15 @@ def _word(tile: Tile, part: Part) -> int:
     side = "MM2S" if part.sends else "S2MM"
     last = "Ctrl" if part.kind == "control" else ("Task_Queue" if tile.kind is TileKind.SHIM else "Start_Queue")
     return tile.registers[tile_table(tile.kind).by_name[f"DMA_{side}_{part.number}_{last}"].offset]
+
+
+def _effort(engine: str) -> Effort | None:
+    """How much cores interpret before they run natively; None for ever. InputError for an unknown engine."""
+    if chosen_engine(engine) == "interpreter":
+        return None
+    from xattn.sim.segments import Effort
+
+    return Effort() if engine == "auto" else Effort(0)
 
 
 def _no_complaint(cause: str) -> None:
