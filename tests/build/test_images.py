@@ -167,6 +167,13 @@ def use(size: int) -> KernelUse:
     return KernelUse("kernel", ports, ("out",), (), (Scratch("table", 20480),))
 
 
+@pytest.mark.slow
+def test_one_buffer_each_where_a_program_of_two_turns_does_not_fit() -> None:
+    images = build_images("vectorized_pv", "tile", blocks=2)
+    assert {fifo.depth for fifo in images.design.fifos} == {1}
+    assert max(offset + len(data) for core in images.configuration.cores for offset, data in core.pieces) > 0x23F00
+
+
 def test_one_buffer_each_where_two_do_not_fit() -> None:
     assert {fifo.depth for fifo in place_deepest(tile, use(8192)).design.fifos} == {2}
     assert {fifo.depth for fifo in place_deepest(tile, use(16384)).design.fifos} == {1}

@@ -61,9 +61,11 @@ def test_native_cores_are_the_interpreters(side: int, blocks: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kernel", "design"), [("fused", "columns4"), ("sound", "tile"), ("vectorized_pv", "tile")])
-def test_native_cores_are_the_interpreters_on_whole_blocks(kernel: str, design: str) -> None:
-    images = build_images(kernel, design, blocks=3)
+@pytest.mark.parametrize(
+    ("kernel", "design", "side"), [("fused", "columns4", 64), ("sound", "tile", 64), ("vectorized_pv", "columns4", 16)]
+)
+def test_native_cores_are_the_interpreters_on_longer_blocks(kernel: str, design: str, side: int) -> None:
+    images = build_images(kernel, design, side, side, blocks=3)
     assert min(leaps(assert_equal_runs(images, count=2))) > 0
 
 
