@@ -15,6 +15,9 @@ from xattn.array.configuration import Circuit, configure
 from xattn.array.configuration_reader import read_configuration
 from xattn.array.design import HostEnd, Scratch, Transfer, Wait
 from xattn.array.instructions import AddressPatch, Sync, Write32, read_instructions
+from xattn.array.mlir_design import mlir_module
+from xattn.array.mlir_dialect import Dialect
+from xattn.array.mlir_ir import generic_form
 from xattn.array.pdi import bif, read_pdi
 from xattn.array.walks import TwoWalks
 from xattn.array.xclbin import SectionKind, read_xclbin
@@ -179,3 +182,15 @@ def test_one_buffer_each_where_two_do_not_fit() -> None:
     assert {fifo.depth for fifo in place_deepest(tile, use(16384)).design.fifos} == {1}
     with pytest.raises(InputError, match="array table needs 1 × 20480 bytes"):
         place_deepest(tile, use(32768))
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_xdsl_accepts_the_modules_of_many_blocks(design: str) -> None:
+    pytest.importorskip("xdsl", reason='NOT CHECKED by xDSL: pip install "xattn[mlir]"')
+    from xattn.array.mlir_check import check_module
+
+    placement = build_images("fused", design, 16, 16, blocks=5).placement
+    for dialect in Dialect:
+        text = generic_form(mlir_module(placement, "fused.o", dialect))
+        assert check_module(text) > 100
+        assert text.count('"aiex.dma_configure_task_for"') == placement.design.columns  # the inputs that take turns
