@@ -158,6 +158,8 @@ def test_what_is_needed_besides_a_file_is_said(folder: Path, tmp_path: Path, cap
     assert "is a folder with its own instruction stream: leave out --insts" in capsys.readouterr().err
     assert main(["simulate", str(tmp_path)]) == 2
     assert "expected a folder that `xattn build` wrote" in capsys.readouterr().err
+    assert main(["simulate", str(folder), "--engine", "fast"]) == 2
+    assert "no engine is called 'fast'; there are auto, interpreter, translator" in capsys.readouterr().err
 
 
 def test_a_deadlock_is_exit_code_1_and_says_who_waits(files: Path, capsys) -> None:
