@@ -147,6 +147,7 @@ def test_an_xclbin_of_a_build_is_timed_by_the_block_and_checked(tmp_path: Path) 
         (note,) = timed.notes
         run = int(re.search(r"; ([\d,]+) blocks in ([\d,]+) cycles a run, every one exact$", note)[2].replace(",", ""))
         assert f"{4 * blocks} blocks" in note and timed.cycles == round(run / (4 * blocks))
+        assert timed.without == "launch"
         cycles[blocks] = timed.cycles
     assert cycles[4] < cycles[1] / 2
     manifest = tmp_path / MANIFEST

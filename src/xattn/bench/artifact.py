@@ -44,6 +44,8 @@ class Timed:
     runs: int
     """How many runs there were; the last two took equal cycles where there was more than one."""
     notes: tuple[str, ...] = ()
+    without: str = "DMA and launch"
+    """What the cycles leave out."""
 
     @property
     def seconds(self) -> float:
@@ -88,7 +90,8 @@ def _time_array(path: Path, activations: Activations, iterations: int, clock_hz:
         notes.append(_NOT_CHECKED)
     else:
         notes.append(f"{blocks:,} block{'' if blocks == 1 else 's'} in {last:,} cycles a run, every one exact")
-    return Timed(str(path), round(last / (blocks or 1)), clock_hz, len(times.cycles), ("; ".join(notes),))
+    cycles = round(last / (blocks or 1))
+    return Timed(str(path), cycles, clock_hz, len(times.cycles), ("; ".join(notes),), without="launch")
 
 
 def _time_kernel(name: str, activations: Activations, iterations: int, clock_hz: float) -> Timed:
