@@ -20,14 +20,14 @@ _SEED = 42  # as in the guide's tests
 def benchmark_single_kernel(path: str, iterations: int = 20) -> float:
     """Seconds that a kernel takes for one 64×64 tile: simulated cycles at 1.8 GHz, without DMA and launch.
 
-    `path` is a built ELF file with a function `attention_64x64`, or the name of a kernel ("vectorized",
-    "attention_vectorized"). What the figure is, and what the simulator found, goes to standard error. XattnError for a
-    file or name that cannot be timed.
+    `path` is a built ELF file with a function `attention_64x64`, an xclbin of `xattn build` (then the figure is a run's
+    for each of its blocks, with DMA), or the name of a kernel ("vectorized", "attention_vectorized"). What the figure
+    is, and what the simulator found, goes to standard error. XattnError for what cannot be timed.
     """
     timed = time_one(str(path), synthetic_activations(_SEED), iterations)
     print(
         f"{timed.name}: {timed.cycles:,} cycles, {timed.seconds * 1e3:.3f} ms at {timed.clock_hz / 1e9:g} GHz "
-        f"(simulated, without DMA and launch; {timed.runs} of {iterations} iterations run, the others would be equal)",
+        f"(simulated, without {timed.without}; {timed.runs} of {iterations} iterations run, the others would be equal)",
         file=sys.stderr,
     )
     for note in timed.notes:

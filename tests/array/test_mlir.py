@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from design_cases import MEM, one_core
+from design_cases import MEM, in_turns, one_core
 
-from xattn.array.buffer_descriptor import Dimension
+from xattn.array.buffer_descriptor import Dimension, Iteration
 from xattn.array.design import Core, Design, DmaEnd, Fifo, HostBuffer, HostEnd, Stream, TileId, Transfer, Wait, Walk
-from xattn.array.mlir_design import NEWEST, Dialect, mlir_module
+from xattn.array.mlir_design import mlir_module
+from xattn.array.mlir_dialect import NEWEST, Dialect
 from xattn.array.mlir_ir import custom_form, generic_form
 from xattn.array.placement import place
-from xattn.errors import FileFormatError
+from xattn.errors import FileFormatError, InputError
 
 MLIR_OPT = next((name for name in ("mlir-opt", "mlir-opt-22", "mlir-opt-19") if shutil.which(name)), None)
 
@@ -47,6 +48,7 @@ DESIGNS = {
     "single buffers": one_core(depth=1),
     "three rounds": replace(one_core(), cores=(replace(one_core().cores[0], rounds=3),)),
     "multicast": multicast(),
+    "turns": in_turns(),
 }
 
 
@@ -79,6 +81,50 @@ def test_walks_are_outermost_first() -> None:
         in module(design, Dialect.early_2026)[0]
     )
     assert "len = 64 sizes = [8, 4, 2] strides = [2, 16, 1])" in module(design)[0]
+
+
+def test_a_task_of_several_pieces_is_a_chain() -> None:
+    texts = {dialect: module(in_turns(), dialect)[0] for dialect in Dialect}
+    for text in texts.values():
+        assert "%task_0_0 = aiex.dma_configure_task_for @to {" in text
+        assert re.search(r"bd_id = 0 : i32\}\n +aie.next_bd \^bd1\n +\^bd1:\n +aie.dma_bd\(%arg_b", text)
+        assert "} {issue_token = true, repeat_count = 2 : i32}\n" in text
+        assert text.count("aiex.dma_start_task(%task_0_0)") == text.count("aiex.dma_await_task(%task_0_0)") == 1
+        assert "(%arg_c[0, 0, 0, 0][1, 1, 1, 192][0, 0, 0, 1]) {id = 2 : i64, metadata = @from" in text
+        assert "aiex.npu.dma_wait {symbol = @from}" in text
+    newest, older = texts[Dialect.late_2026], texts[Dialect.late_2025]
+    assert "(%arg_a : memref<256xi8> offset = 64 len = 64 sizes = [3, 1, 1, 64] strides = [64, 0, 0, 1])" in newest
+    pairs = "<size = 3, stride = 64>, <size = 1, stride = 0>, <size = 1, stride = 0>, <size = 64, stride = 1>"
+    assert f"aie.dma_bd(%arg_a : memref<256xi8>, 64, 64, [{pairs}]) {{bd_id = 0 : i32}}" in older
+
+
+@pytest.mark.parametrize(
+    ("transfer", "loops"),
+    [
+        (Transfer("to", "a", 64, repeat=3, token=True), "[3, 1, 1, 256][0, 0, 0, 1]"),
+        (Transfer("to", "a", 64, iteration=Iteration(64, 3), repeat=3, token=True), "[3, 1, 1, 256][256, 0, 0, 1]"),
+        (
+            Transfer("to", "a", 24, dimensions=(Dimension(1, 4), Dimension(8, 3), Dimension(100)), token=True),
+            "[1, 2, 3, 16][0, 400, 32, 1]",
+        ),
+        (
+            Transfer("to", "a", 24, dimensions=(Dimension(1, 4), Dimension(8, 3)), token=True),
+            "[1, 2, 3, 16][0, 4, 32, 1]",
+        ),
+        (Transfer("to", "a", 8, dimensions=(Dimension(5),), token=True), "[1, 1, 8, 4][0, 0, 20, 1]"),
+    ],
+)
+def test_loops_of_host_transfers_are_in_bytes(transfer: Transfer, loops: str) -> None:
+    text, generic = module(replace(one_core(), sequence=(transfer, Wait("to"))))
+    assert f"aiex.npu.dma_memcpy_nd(%arg_a[0, 0, 0, 0]{loops})" in text
+    sizes = loops[: loops.index("]") + 1]
+    assert f"sizes = {sizes}" in generic
+
+
+def test_loops_that_no_descriptor_has_are_refused() -> None:
+    transfer = Transfer("to", "a", 24, dimensions=(Dimension(2, 4), Dimension(16, 3), Dimension(100)))
+    with pytest.raises(InputError, match="host buffer a has 4 loops over bytes, and MLIR's buffer descriptors 3"):
+        module(replace(one_core(), sequence=(transfer,)))
 
 
 def test_multicast_is_two_flows_of_one_source() -> None:
@@ -149,6 +195,25 @@ def test_defects_are_found(defect: Callable[[str], str], message: str) -> None:
 
     with pytest.raises(FileFormatError, match=re.escape(message)):
         check_module(defect(module(one_core())[1]))
+
+
+@pytest.mark.parametrize(
+    ("defect", "message"),
+    [
+        (swap("alloc = @to", "alloc = @from_nowhere"), "for which no shim DMA channel is allocated"),
+        (swap("issue_token = true, repeat_count", "repeat_count"), "a task is waited for that issues no token"),
+        (swap("strides = [64, 0, 0, 1]", "strides = [128, 0, 0, 1]"), "reaches element 383 of a buffer of 256"),
+        (swap("sizes = [3, 1, 1, 64]", "sizes = [3, 1, 2, 64]"), "of 64 elements has loops for 128"),
+        (swap("sizes = [1, 1, 1, 192]", "sizes = [1, 1, 1, 196]"), "transfer reaches element 195 of a buffer of 192"),
+        (swap("[^bd1]", "[^bd2]"), "bd2"),
+    ],
+)  # fmt: skip
+def test_defects_of_tasks_are_found(defect: Callable[[str], str], message: str) -> None:
+    pytest.importorskip("xdsl", reason='NOT CHECKED by xDSL: pip install "xattn[mlir]"')
+    from xattn.array.mlir_check import check_module
+
+    with pytest.raises(FileFormatError, match=re.escape(message)):
+        check_module(defect(module(in_turns())[1]))
 
 
 def test_a_lock_of_another_tile_is_found() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from design_cases import CORE, MEM, one_core
+from design_cases import CORE, MEM, in_turns, one_core
 
-from xattn.array.buffer_descriptor import BufferDescriptor, Dimension, LockUse
+from xattn.array.buffer_descriptor import BufferDescriptor, Dimension, Iteration, LockUse
 from xattn.array.configuration import ChannelStart, Circuit, LockValue, PlacedBd, ShimPort, TokenRoute
-from xattn.array.design import Core, Design, DmaEnd, Fifo, HostEnd, Scratch, Stream, TileId, Transfer, Wait, Walk
+from xattn.array.design import Core, Design, DmaEnd, Fifo, HostEnd, Piece, Scratch, Stream, TileId, Transfer, Wait, Walk
 from xattn.array.host_sequence import host_sequence
+from xattn.array.instructions import AddressPatch, BlockWrite, MaskWrite, Write32
+from xattn.array.operation_text import operation_text
 from xattn.array.placement import place
 from xattn.array.transfers import ShimChannel
 from xattn.errors import InputError
@@ -102,6 +104,31 @@ def test_memory_prefers_banks_and_says_what_is_left() -> None:
         place(one_core(into=40960))
 
 
+def asking(size: int, depth: int = 2, *more: Scratch) -> Design:
+    """FIFOs and scratch memory that all ask for bank 1, of 16 KB."""
+    design = one_core(into=size, out=size, depth=depth, scratch=(Scratch("own", size, bank=1), *more))
+    return replace(design, fifos=tuple(replace(fifo, bank=1) for fifo in design.fifos))
+
+
+def test_second_buffers_leave_banks_to_what_every_turn_uses() -> None:
+    placed = place(asking(4096))
+    banks = {name: [offset >> 14 for offset in fifo.offsets] for name, fifo in placed.fifos.items()}
+    assert banks == {"in": [1, 1], "out": [1, 0]}
+    assert placed.scratch[CORE]["own"] >> 14 == 1
+    unasked = place(asking(4096, 1, Scratch("large", 8192)))  # comes last, though it is larger
+    assert [unasked.fifos[name].offsets[0] >> 14 for name in ("in", "out")] == [1, 1]
+    assert unasked.scratch[CORE]["large"] >> 14 == 0
+
+
+def test_banks_are_given_up_where_not_everything_fits_otherwise() -> None:
+    """A piece that needs several banks in one piece has to come first."""
+    design = asking(8192, 1, Scratch("large", 40960))
+    placed = place(design)
+    assert placed.scratch[CORE]["large"] == 0
+    assert sorted(fifo.offsets[0] for fifo in placed.fifos.values()) == [0xA000, 0xC000]
+    assert placed.scratch[CORE]["own"] == 0xE000
+
+
 @pytest.mark.parametrize(
     ("design", "message"),
     [
@@ -122,6 +149,14 @@ def test_memory_prefers_banks_and_says_what_is_left() -> None:
         (replace(one_core(), sequence=(Transfer("to", "a", 3073),)), "reaches byte 12292 of host buffer a"),
         (replace(one_core(), sequence=(Transfer("to", "a", 4, offset=2),)), "start at a multiple of 4"),
         (replace(one_core(), sequence=(Transfer("ot", "a", 4),)), "the host cannot use stream ot"),
+        (
+            replace(one_core(), sequence=(Transfer("to", "a", 4, then=(Piece("b", 4, 4096),)),)),
+            "reaches byte 4112 of host buffer b",
+        ),
+        (
+            replace(one_core(), sequence=(Transfer("to", "a", 1024, iteration=Iteration(1024, 4), repeat=4),)),
+            "reaches byte 16384 of host buffer a",
+        ),
         (one_core(into=62), "multiple of 4"),
     ],
 )
@@ -173,10 +208,29 @@ def test_ends_have_to_agree() -> None:
         place(design)
 
 
+def test_a_task_of_several_pieces_is_a_chain_that_is_started_once() -> None:
+    """Against the words of the register tables: iteration in the seventh word, the next BD in the eighth."""
+    operations = host_sequence(place(in_turns(turns=3))).operations
+    first, patch, second, other, identify, push = operations[:6]
+    assert first == BlockWrite(0x1D000, (16, 0, 0, 0, 2 << 30, 2 << 24, 2 << 20 | 15, 1 << 25 | 1 << 26 | 1 << 27))
+    assert patch == AddressPatch(0x1D004, 0, 64)
+    assert second == BlockWrite(0x1D020, (32, 0, 0, 0, 2 << 30, 2 << 24, 2 << 20 | 31, 1 << 25))
+    assert other == AddressPatch(0x1D024, 1, 0)
+    assert identify == MaskWrite(0x1D210, 0xF00, 0x1F00)
+    assert push == Write32(0x1D214, 1 << 31 | 2 << 16 | 0)
+    assert operations[6] == BlockWrite(0x1D040, (48, 0, 0, 0, 2 << 30, 2 << 24, 0, 1 << 25))  # the third BD
+    assert operation_text(first) == "tile (0, 0): BD 0 = 16 words at 0x0, moved by 16 words each of 3 times, then BD 1"
+    assert operation_text(push) == "tile (0, 0): MM2S_0 starts BD 0, 3 times, with a token at the end"
+
+
 def test_host_queues_and_bds_are_limited() -> None:
     many = tuple(Transfer("to", "a", 16) for _ in range(5))
     with pytest.raises(InputError, match="5 transfers under way, and its channel's queue holds 4"):
         host_sequence(place(replace(one_core(), sequence=many)))
     step = (Transfer("to", "a", 16, token=True), Wait("to"))
+    chain = (Transfer("to", "a", 16, token=True, then=(Piece("a", 16),) * 8), Wait("to"))
+    assert len(host_sequence(place(replace(one_core(), sequence=chain))).operations) == 21
+    with pytest.raises(InputError, match="more than 16 host transfers"):
+        host_sequence(place(replace(one_core(), sequence=chain * 2)))
     with pytest.raises(InputError, match="more than 16 host transfers"):
         host_sequence(place(replace(one_core(), sequence=step * 17)))

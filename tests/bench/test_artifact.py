@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from xattn.bench import artifact, measure_ladder, synthetic_activations
 from xattn.bench.artifact import ladder_name, time_one
 from xattn.build.cache import build
-from xattn.build.manifest import BuildRequest
+from xattn.build.manifest import MANIFEST, BuildRequest
 from xattn.devices import KernelFaultError
 from xattn.errors import FileFormatError, InputError
 from xattn.isa.assembly import assemble_program
@@ -133,4 +134,26 @@ def test_an_xclbin_runs_on_the_array_with_the_instructions_beside_it(tmp_path: P
     (tmp_path / "insts.bin").write_bytes(files["insts.bin"])
     timed = time_one(str(path), ACTIVATIONS, 4, 1e9)
     assert timed.cycles > 500 and 2 <= timed.runs <= 4 and timed.seconds == timed.cycles / 1e9
-    assert "whole array" in timed.notes[0]
+    assert "whole array" in timed.notes[0] and "the output is not checked" in timed.notes[0]
+
+
+def test_an_xclbin_of_a_build_is_timed_by_the_block_and_checked(tmp_path: Path) -> None:
+    cycles = {}
+    for blocks in (1, 4):
+        files, _ = build(BuildRequest("qkt", "columns4", 16, 16, (("shift", 4),), blocks=blocks), tmp_path / "cache")
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+        timed = time_one(str(tmp_path / "qkt_columns4.xclbin"), ACTIVATIONS, 4, 1e9)
+        (note,) = timed.notes
+        run = int(re.search(r"; ([\d,]+) blocks in ([\d,]+) cycles a run, every one exact$", note)[2].replace(",", ""))
+        assert f"{4 * blocks} blocks" in note and timed.cycles == round(run / (4 * blocks))
+        assert timed.without == "launch"
+        cycles[blocks] = timed.cycles
+    assert cycles[4] < cycles[1] / 2
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"shift": 4', '"shift": 6'))
+    with pytest.raises(KernelFaultError, match="16 of 16 blocks are not the integer model's"):
+        time_one(str(tmp_path / "qkt_columns4.xclbin"), ACTIVATIONS)
+    other = tmp_path / "other.xclbin"
+    other.write_bytes((tmp_path / "qkt_columns4.xclbin").read_bytes())
+    assert "the output is not checked" in time_one(str(other), ACTIVATIONS).notes[0]

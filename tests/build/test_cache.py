@@ -41,9 +41,10 @@ def test_every_part_of_a_request_counts(monkeypatch: pytest.MonkeyPatch) -> None
         BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), "2025"),
         BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), "", "scores"),
         BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), toolchain="peano"),
+        BuildRequest("qkt", "tile", 16, 16, (("shift", 4),), blocks=2),
     ]
     keys = {cache_key(request) for request in (REQUEST, *others)}
-    assert len(keys) == 9
+    assert len(keys) == 10
     monkeypatch.setattr(cache, "_source_digest", lambda: b"another xattn")
     assert cache_key(REQUEST) not in keys
 

@@ -13,8 +13,11 @@ from xattn.array.aie_partition import read_aie_partition
 from xattn.array.cdo import write_cdo
 from xattn.array.configuration import Circuit, configure
 from xattn.array.configuration_reader import read_configuration
-from xattn.array.design import Scratch, Wait
+from xattn.array.design import HostEnd, Scratch, Transfer, Wait
 from xattn.array.instructions import AddressPatch, Sync, Write32, read_instructions
+from xattn.array.mlir_design import mlir_module
+from xattn.array.mlir_dialect import Dialect
+from xattn.array.mlir_ir import generic_form
 from xattn.array.pdi import bif, read_pdi
 from xattn.array.walks import TwoWalks
 from xattn.array.xclbin import SectionKind, read_xclbin
@@ -24,6 +27,7 @@ from xattn.build.images import build_images, place_deepest
 from xattn.build.layouts import input_layouts, output_layout
 from xattn.errors import InputError
 from xattn.kernels.registry import kernel_spec
+from xattn.sim.array.buffers import buffer_bytes
 
 CASES = [(kernel, design) for design in DESIGNS for kernel in ("qkt", "vectorized")]
 
@@ -80,6 +84,33 @@ def test_four_columns_start_before_they_wait() -> None:
     waits = [index for index, operation in enumerate(operations) if isinstance(operation, Sync)]
     assert waits == list(range(len(operations) - 4, len(operations)))
     assert sum(isinstance(operation, Write32) for operation in operations) == 12
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("kernel", ["fused", "vectorized"])
+def test_many_blocks_take_as_many_starts_as_one(kernel: str, design: str) -> None:
+    """A task for each of the host's streams, however many arrays share one; four columns bring all inputs in one."""
+    one, many = (build_images(kernel, design, 16, 16, blocks=blocks) for blocks in (1, 12))
+    assert (many.pdi == one.pdi) == ((kernel, design) != ("fused", "columns4"))
+    assert many.pdi == build_images(kernel, design, 16, 16, blocks=3).pdi
+    starts = [sum(isinstance(op, Write32) for op in images.stream.operations) for images in (one, many)]
+    streams = sum(isinstance(end, HostEnd) for s in many.design.streams for end in (s.source, *s.sinks))
+    columns = many.design.columns
+    assert starts[1] == streams == columns * (3 if (kernel, design) in (("fused", "tile"), ("fused", "array16")) else 2)
+    assert starts[0] == columns * (4 if kernel == "fused" else 2)
+    assert buffer_bytes(many.stream) == {n: buffer.bytes for n, buffer in enumerate(many.design.buffers)}
+    assert [buffer.bytes for buffer in many.design.buffers] == [12 * buffer.bytes for buffer in one.design.buffers]
+    assert read_instructions(many.instructions) == many.stream
+    column = [step for step in many.design.sequence if isinstance(step, Transfer)]
+    last_input = max(n for n, step in enumerate(column) if not step.token)
+    assert all(step.token for step in column[last_input + 1 :])  # all inputs are on their way before the first output
+
+
+def test_more_blocks_than_a_descriptor_counts_are_refused() -> None:
+    for blocks in (0, 65):
+        with pytest.raises(InputError, match=f"{blocks} blocks on each core in a run; expected 1 to 64"):
+            build_images("qkt", "tile", 16, 16, blocks=blocks)
+    assert build_images("fused", "columns4", 16, 16, blocks=64).instructions
 
 
 def test_array16_sends_keys_to_four_cores_at_once() -> None:
@@ -139,8 +170,27 @@ def use(size: int) -> KernelUse:
     return KernelUse("kernel", ports, ("out",), (), (Scratch("table", 20480),))
 
 
+@pytest.mark.slow
+def test_one_buffer_each_where_a_program_of_two_turns_does_not_fit() -> None:
+    images = build_images("vectorized_pv", "tile", blocks=2)
+    assert {fifo.depth for fifo in images.design.fifos} == {1}
+    assert max(offset + len(data) for core in images.configuration.cores for offset, data in core.pieces) > 0x23F00
+
+
 def test_one_buffer_each_where_two_do_not_fit() -> None:
     assert {fifo.depth for fifo in place_deepest(tile, use(8192)).design.fifos} == {2}
     assert {fifo.depth for fifo in place_deepest(tile, use(16384)).design.fifos} == {1}
     with pytest.raises(InputError, match="array table needs 1 × 20480 bytes"):
         place_deepest(tile, use(32768))
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_xdsl_accepts_the_modules_of_many_blocks(design: str) -> None:
+    pytest.importorskip("xdsl", reason='NOT CHECKED by xDSL: pip install "xattn[mlir]"')
+    from xattn.array.mlir_check import check_module
+
+    placement = build_images("fused", design, 16, 16, blocks=5).placement
+    for dialect in Dialect:
+        text = generic_form(mlir_module(placement, "fused.o", dialect))
+        assert check_module(text) > 100
+        assert text.count('"aiex.dma_configure_task_for"') == placement.design.columns  # the inputs that take turns

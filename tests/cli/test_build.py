@@ -38,12 +38,15 @@ def test_a_build_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[
         "qkt_tile.mlir",
     } < names
     assert all(name in text for name in names - {"manifest.json"})
-    assert "tile: 1 core in 1 column, 2 buffers an argument\n" in text
+    assert "tile: 1 core in 1 column, 2 buffers an argument, 32 blocks a core and run\n" in text
+    assert "host buffer 0  q (in), 32 × 256 bytes\n" in text
     read_pdi((out / "qkt_tile.pdi").read_bytes())
     assert load_elf(out / "qkt.o").is_object
     manifest = json.loads((out / "manifest.json").read_text())
     for entry in manifest["files"]:
         assert hashlib.sha256((out / entry["name"]).read_bytes()).hexdigest() == entry["sha256"]
+    assert manifest["blocks"] == 32 and manifest["block_order"].startswith("column by column")
+    assert [(buffer["bytes"], buffer["blocks"]) for buffer in manifest["buffers"]] == [(8192, 32)] * 3
 
 
 def test_a_function_can_have_the_name_that_a_design_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +86,8 @@ def test_a_second_build_is_from_the_cache(tmp_path: Path, capsys: pytest.Capture
         (["qkt", "--design", "ring"], "no design is called 'ring'; there are tile, columns4, array16"),
         (["qkt", "--dialect", "1999"], "no dialect is called '1999'; there are 2025, 2026-04, 2026-08"),
         (["qkt", "--symbol", "two words"], "'two words' cannot name a function"),
+        (["qkt", "--blocks", "65"], "65 blocks on each core in a run; expected 1 to 64"),
+        (["qkt", "--blocks", "0"], "0 blocks on each core in a run; expected 1 to 64"),
         (["qkt", "--shape", "17x17"], "kernel qkt cannot take 17 tokens of width 17"),
         (["qkt", "--shape", "square"], "shape 'square' is not tokens × channels"),
         (["qkt", "--define", "shift"], "--define shift: expected NAME=VALUE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from xattn.array.instructions import InstructionStream, write_instruction_text, write_instructions
 from xattn.array.xclbin import write_xclbin
 from xattn.array.xclbin_build import build_xclbin
+from xattn.build.artifacts import make_artifacts
+from xattn.build.manifest import BuildRequest
 from xattn.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim" / "array"))
@@ -105,6 +108,58 @@ def test_buffers_without_a_file_are_zeros_or_random(files: Path) -> None:
         outputs.append(np.frombuffer((files / "out.bin").read_bytes(), np.uint32))
     assert np.array_equal(outputs[0], np.ones(WORDS))
     assert np.array_equal(outputs[1], outputs[2]) and not np.array_equal(outputs[1], outputs[3])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What xattn build makes: two blocks of a small kernel."""
+    out = tmp_path_factory.mktemp("built")
+    for name, data in make_artifacts(BuildRequest("qkt", "tile", 16, 16, blocks=2)).items():
+        (out / name).write_bytes(data)
+    return out
+
+
+@pytest.mark.parametrize("options", [[], ["--seed", "3"], ["--runs", "2"]])
+def test_a_build_is_compared_with_the_model(folder: Path, options: list[str], capsys) -> None:
+    assert main(["simulate", str(folder), *options]) == 0
+    text = capsys.readouterr().out
+    assert re.search(
+        r"\nexact: 2 of 2 blocks, bit for bit as the integer model; [\d,]+ cycles \(simulated\) a block\n", text
+    )
+    assert "operands: random bytes, seed 3" in text if "--seed" in options else "Whisper tiny.en" in text
+    assert main(["simulate", str(folder), *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["blocks"]["count"], found["blocks"]["exact"]) == (2, 2)
+    assert found["blocks"]["cycles_each"] == found["cycles"] / 2
+
+
+def test_a_wrong_block_is_exit_code_1(folder: Path, tmp_path: Path, capsys) -> None:
+    """The manifest says another shift than the program was made with."""
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = (tmp_path / "manifest.json").read_text()
+    (tmp_path / "manifest.json").write_text(manifest.replace('"shift": 4', '"shift": 5'))
+    assert main(["simulate", str(tmp_path), "--seed", "1"]) == 1
+    assert "exact: 0 of 2 blocks, bit" in capsys.readouterr().out
+
+
+def test_files_for_the_buffers_of_a_build_are_taken_as_they_are(folder: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "q.bin").write_bytes(bytes(range(256)) * 2)
+    arguments = ["--input", f"0={tmp_path}/q.bin", "--output", f"0={tmp_path}/back.bin"]
+    assert main(["simulate", str(folder), *arguments]) == 0
+    assert "integer model" not in capsys.readouterr().out
+    assert (tmp_path / "back.bin").read_bytes() == (tmp_path / "q.bin").read_bytes()
+
+
+def test_what_is_needed_besides_a_file_is_said(folder: Path, tmp_path: Path, capsys) -> None:
+    assert main(["simulate", str(folder / "qkt_tile.xclbin")]) == 2
+    assert "what the controller does with it is missing: --insts FILE" in capsys.readouterr().err
+    assert main(["simulate", str(folder), "--insts", str(folder / "insts.bin")]) == 2
+    assert "is a folder with its own instruction stream: leave out --insts" in capsys.readouterr().err
+    assert main(["simulate", str(tmp_path)]) == 2
+    assert "expected a folder that `xattn build` wrote" in capsys.readouterr().err
+    assert main(["simulate", str(folder), "--engine", "fast"]) == 2
+    assert "no engine is called 'fast'; there are auto, interpreter, translator" in capsys.readouterr().err
 
 
 def test_a_deadlock_is_exit_code_1_and_says_who_waits(files: Path, capsys) -> None:

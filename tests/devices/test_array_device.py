@@ -41,6 +41,18 @@ def test_every_design_is_exact(name: str, design: str) -> None:
     assert result.cycles == sum(run.cycles for run in result.runs)
 
 
+def test_many_blocks_on_each_core_are_exact_and_faster() -> None:
+    cycles = []
+    for blocks_a_core in (1, 5):
+        kernel = ArraySimulator("array16", blocks=blocks_a_core).load(kernel_spec("qkt"), SIDE, SIDE)
+        assert kernel.blocks == {"q": 16 * blocks_a_core, "k": 4 * blocks_a_core, "v": 16 * blocks_a_core}
+        data = blocks(kernel, runs=1, seed=4)
+        result = kernel.run_blocks(*data, 5)
+        assert np.array_equal(result.outputs, expected(kernel, *data, 5)) and result.findings == ()
+        cycles.append(result.cycles_per_block)
+    assert cycles[1] < cycles[0] / 3
+
+
 @pytest.mark.parametrize("name", ["vectorized_pv", "qkt"])
 def test_a_core_of_the_array_takes_the_cycles_of_a_core_alone(name: str) -> None:
     """The kernel's own cycles, to the last one: what the core does besides is the same each time for each buffer."""
@@ -90,7 +102,8 @@ def test_wrong_operands_are_refused() -> None:
 
 def test_a_run_that_cannot_end_is_a_fault_of_the_kernel() -> None:
     kernel = ArraySimulator().load(kernel_spec("qkt"), SIDE, SIDE)
-    _, array = kernel._for_shift(4)
+    kernel.run(*operands(1), 4)
+    _, array = kernel._ready[4]
     for lock in array.tiles[0, 2].locks:
         lock.value = 0  # nobody has a free buffer any more
     with pytest.raises(KernelFaultError, match="deadlock"):

@@ -14,6 +14,7 @@ Nothing here has an address, a lock number or a route yet: `placement.place` giv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,10 +128,22 @@ class HostBuffer:
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """The host starts `words` of `buffer`, from byte `offset` on, through `stream`; `dimensions` as in a BD.
+class Piece:
+    """`words` of a host buffer, from byte `offset` on, in one BD, with its `dimensions` and `iteration`."""
 
-    `iteration` with `repeat` runs the same again at other addresses. `token`: a `Wait` for this stream will follow.
+    buffer: str
+    words: int
+    offset: int = 0
+    dimensions: tuple[Dimension, ...] = ()
+    iteration: Iteration | None = None
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A task that the host starts: `words` of `buffer` from byte `offset` on through `stream`; `dimensions` as in a BD.
+
+    `then` goes through the stream behind it, in the same task. `repeat` is how often all of that is moved, with
+    `iteration` at other addresses each time. `token`: a `Wait` for this stream will follow.
     """
 
     stream: str
@@ -141,6 +154,19 @@ class Transfer:
     iteration: Iteration | None = None
     repeat: int = 1
     token: bool = False
+    then: tuple[Piece, ...] = ()
+
+    @classmethod
+    def of(cls, stream: str, pieces: Sequence[Piece], repeat: int = 1, token: bool = False) -> Transfer:
+        """A task that moves these pieces."""
+        first, *others = pieces
+        start = (first.buffer, first.words, first.offset, first.dimensions, first.iteration)
+        return cls(stream, *start, repeat, token, tuple(others))
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All that it moves in a turn, in order."""
+        return (Piece(self.buffer, self.words, self.offset, self.dimensions, self.iteration), *self.then)
 
 
 @dataclass(frozen=True)

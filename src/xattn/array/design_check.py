@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from xattn.array.design import Design, DmaEnd, End, HostEnd, Stream, TileId, Transfer, Wait
+from xattn.array.design import Design, DmaEnd, End, HostEnd, Piece, Stream, TileId, Wait
 from xattn.array.registers import TileKind
 from xattn.array.words import WORD
 from xattn.errors import InputError
@@ -126,30 +126,31 @@ def _check_sequence(design: Design) -> None:
             if tokens[step.stream] < 0:
                 raise InputError(f"the host waits for {step.stream} more often than it started it with a token")
         else:
-            _check_transfer(step, sizes)
+            for piece in step.pieces:
+                _check_piece(piece, step.repeat, sizes)
             tokens[step.stream] += step.token
 
 
-def _check_transfer(step: Transfer, sizes: dict[str, int]) -> None:
-    if step.buffer not in sizes:
-        raise InputError(f"no host buffer is called {step.buffer}; there are {', '.join(sizes) or 'none'}")
-    last = step.offset + WORD * (_reach(step) + 1)
-    if step.words < 1 or step.offset % WORD or step.offset < 0 or last > sizes[step.buffer]:
+def _check_piece(piece: Piece, repeat: int, sizes: dict[str, int]) -> None:
+    if piece.buffer not in sizes:
+        raise InputError(f"no host buffer is called {piece.buffer}; there are {', '.join(sizes) or 'none'}")
+    last = piece.offset + WORD * (_reach(piece, repeat) + 1)
+    if piece.words < 1 or piece.offset % WORD or piece.offset < 0 or last > sizes[piece.buffer]:
         raise InputError(
-            f"a transfer of {step.words} words at byte {step.offset} reaches byte {last} of host buffer {step.buffer}, "
-            f"which has {sizes[step.buffer]}; start at a multiple of {WORD} and stay inside"
+            f"a transfer of {piece.words} words at byte {piece.offset} reaches byte {last} of host buffer "
+            f"{piece.buffer}, which has {sizes[piece.buffer]}; start at a multiple of {WORD} and stay inside"
         )
 
 
-def _reach(step: Transfer) -> int:
-    """The highest word that a transfer touches, counted from its offset."""
-    reach, left = 0, step.words
-    for dimension in step.dimensions:
+def _reach(piece: Piece, repeat: int) -> int:
+    """The highest word that a piece touches in all its turns, counted from its offset."""
+    reach, left = 0, piece.words
+    for dimension in piece.dimensions:
         turns = dimension.wrap or left
         reach += dimension.step * (min(turns, left) - 1)
         left = -(-left // turns)
-    if not step.dimensions or left > 1:
-        reach += (left - 1) * (1 if not step.dimensions else 0)
-    if step.iteration is not None:
-        reach += step.iteration.step * (min(step.iteration.count, step.repeat) - 1)
+    if not piece.dimensions or left > 1:
+        reach += (left - 1) * (1 if not piece.dimensions else 0)
+    if piece.iteration is not None:
+        reach += piece.iteration.step * (min(piece.iteration.count, repeat) - 1)
     return reach

@@ -8,7 +8,7 @@ from xattn.array.design import Transfer, Wait
 from xattn.array.instructions import InstructionStream, Operation
 from xattn.array.placement import Placement
 from xattn.array.stream_tasks import QUEUE_DEPTH
-from xattn.array.transfers import host_bd, transfer, wait
+from xattn.array.transfers import host_bd, program_bd, start, wait
 from xattn.errors import InputError
 
 SHIM_BDS = 16
@@ -26,19 +26,20 @@ def host_sequence(placement: Placement) -> InstructionStream:
             operations.append(wait(channel))
             queued[step.stream] = 0  # tasks are done in order, and waits are for the last one
             continue
-        number = next_bd[channel.column]
-        next_bd[channel.column] += 1
+        first = next_bd[channel.column]
+        next_bd[channel.column] += len(step.pieces)
         queued[step.stream] += 1
-        _check_limits(step, channel.column, number, queued[step.stream])
-        bd = host_bd(step.words, step.dimensions, step.iteration)
-        operations += transfer(
-            channel, number, bd, arguments[step.buffer], step.offset, repeat=step.repeat, token=step.token
-        )
+        _check_limits(step, channel.column, next_bd[channel.column], queued[step.stream])
+        for number, piece in enumerate(step.pieces, first):
+            following = number + 1 if number + 1 < next_bd[channel.column] else None
+            bd = host_bd(piece.words, piece.dimensions, piece.iteration, following)
+            operations += program_bd(channel.column, number, bd, arguments[piece.buffer], piece.offset)
+        operations += start(channel, first, step.repeat, step.token)
     return InstructionStream(tuple(operations), columns=placement.design.columns)
 
 
-def _check_limits(step: Transfer, column: int, number: int, queued: int) -> None:
-    if number >= SHIM_BDS:
+def _check_limits(step: Transfer, column: int, used: int, queued: int) -> None:
+    if used > SHIM_BDS:
         raise InputError(
             f"column {column} has more than {SHIM_BDS} host transfers in one run, and its shim tile {SHIM_BDS} BDs: "
             "use `repeat`, or longer transfers"

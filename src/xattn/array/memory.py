@@ -1,4 +1,8 @@
-"""Where FIFOs and scratch memory lie in their tiles: a piece is in one bank of a core's memory if it can be."""
+"""Where FIFOs and scratch memory lie in their tiles: a piece is in one bank of a core's memory if it can be.
+
+A kernel is at its best when its arrays are in the banks for which they ask. There is not always room for two buffers a
+FIFO there: then the second one goes elsewhere, rather than an array that every turn uses.
+"""
 
 from __future__ import annotations
 
@@ -22,28 +26,40 @@ class MemoryMap:
 
 
 def place_memory(design: Design) -> MemoryMap:
-    """Give everything its place, large pieces first, so that small ones do not cut their room.
+    """Give every piece its place, large pieces first, so that small ones do not cut their room.
 
     InputError says what does not fit.
     """
+    try:
+        return _place(design, by_bank=True)
+    except InputError:
+        return _place(design, by_bank=False)
+
+
+def _place(design: Design, by_bank: bool) -> MemoryMap:
+    """`by_bank`: pieces that ask for a bank come before those that do not, and further buffers of a FIFO last."""
     memories: dict[TileId, _Memory] = {}
     placed = MemoryMap({}, {core.tile: {} for core in design.cores})
-    pieces: list[tuple[TileId, Fifo | Scratch]] = [(fifo.tile, fifo) for fifo in design.fifos]
-    pieces += [(core.tile, item) for core in design.cores for item in core.scratch]
-    for where, piece in sorted(pieces, key=lambda item: (_is_movable(item[1]), -item[1].bytes)):
+    pieces: list[tuple[TileId, Fifo | Scratch, int]] = []
+    pieces += [(fifo.tile, fifo, number) for fifo in design.fifos for number in range(fifo.depth)]
+    pieces += [(core.tile, item, 0) for core in design.cores for item in core.scratch]
+
+    def order(item: tuple[TileId, Fifo | Scratch, int]) -> tuple[bool, bool, bool, int]:
+        _, piece, number = item
+        asks = piece.bank is not None
+        further = by_bank and asks and number > 0
+        return isinstance(piece, Fifo) or piece.offset is None, further, by_bank and not asks, -piece.bytes
+
+    for where, piece, _ in sorted(pieces, key=order):
         memory = memories.setdefault(where, _Memory(where))
         if isinstance(piece, Fifo):
-            placed.fifos[piece.name] = tuple(memory.take(piece, piece.depth) for _ in range(piece.depth))
+            placed.fifos[piece.name] = (*placed.fifos.get(piece.name, ()), memory.take(piece, piece.depth))
         elif piece.offset is None:
             placed.scratch[where][piece.name] = memory.take(piece)
         else:
             memory.reserve(piece.offset, piece.bytes)
             placed.scratch[where][piece.name] = piece.offset
     return placed
-
-
-def _is_movable(piece: Fifo | Scratch) -> bool:
-    return isinstance(piece, Fifo) or piece.offset is None
 
 
 class _Memory:

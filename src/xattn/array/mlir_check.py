@@ -48,7 +48,7 @@ _SHAPES = {
     "aie.dma_start": _Shape(
         results=("i1",), attributes=("channel_dir", "channel_index"), successors=2, terminator=True
     ),
-    "aie.dma_bd": _Shape(("memref",), attributes=("offset", "len"), optional=("sizes", "strides")),
+    "aie.dma_bd": _Shape(("memref",), attributes=("offset", "len"), optional=("sizes", "strides", "bd_id")),
     "aie.use_lock": _Shape(("index", "i32?"), attributes=("action",)),
     "aie.next_bd": _Shape(successors=1, terminator=True),
     "aie.end": _Shape(terminator=True),
@@ -58,8 +58,22 @@ _SHAPES = {
         ("memref",), attributes=("id", "metadata", "offsets", "sizes", "strides"), optional=("issue_token",)
     ),
     "aiex.npu.dma_wait": _Shape(attributes=("symbol",)),
+    "aiex.dma_configure_task_for": _Shape(
+        results=("index",), attributes=("alloc",), optional=("issue_token", "repeat_count"), region=True
+    ),
+    "aiex.dma_start_task": _Shape(("index",)),
+    "aiex.dma_await_task": _Shape(("index",)),
     "xattn.call": _Shape(("*",), attributes=("kernel",)),
 }
+
+
+# Operations that name a shim DMA channel, and the attribute in which they do.
+_NAMED = {
+    "aiex.npu.dma_memcpy_nd": "metadata",
+    "aiex.npu.dma_wait": "symbol",
+    "aiex.dma_configure_task_for": "alloc",
+}
+_TASK_LOOPS = 3  # of a task's buffer descriptor; a loop around those is its iteration
 
 
 def check_module(text: str) -> int:
@@ -156,16 +170,20 @@ def _complaints(operations: list[Any]) -> Iterator[str]:
     allocated = {_text(op, "sym_name") for op in operations if op.name == "aie.shim_dma_allocation"}
     kernels = {_text(op, "sym_name"): op for op in operations if op.name == "func.func"}
     for op in operations:
-        if op.name in ("aiex.npu.dma_memcpy_nd", "aiex.npu.dma_wait"):
-            symbol = _text(op, "metadata" if op.name.endswith("nd") else "symbol")
+        if op.name in _NAMED:
+            symbol = _text(op, _NAMED[op.name])
             if symbol not in allocated:
                 yield f"{op.name} names @{symbol}, for which no shim DMA channel is allocated"
-        elif op.name == "xattn.call":
+        if op.name == "xattn.call":
             yield from _call(op, kernels)
         elif op.name == "aie.use_lock":
             yield from _lock(op)
         elif op.name == "aie.dma_bd":
             yield from _descriptor(op)
+        elif op.name == "aiex.npu.dma_memcpy_nd":
+            yield from _copy(op)
+        elif op.name == "aiex.dma_await_task" and _attribute(op.operands[0].owner, "issue_token") is None:
+            yield "a task is waited for that issues no token"
     yield from _flows(operations)
 
 
@@ -191,7 +209,10 @@ def _lock(op: Any) -> Iterator[str]:
 
 
 def _descriptor(op: Any) -> Iterator[str]:
-    """The last element that a buffer descriptor touches lies in its buffer, and its loops make its length."""
+    """The last element that a buffer descriptor touches lies in its buffer, and its loops make its length.
+
+    The fourth loop of a task's descriptor is its iteration: a turn for each time that the task is repeated.
+    """
     (elements,) = op.operands[0].type.get_shape()
     offset, length = (_number(op, name) for name in ("offset", "len"))
     sizes, strides = _numbers(op, "sizes"), _numbers(op, "strides")
@@ -199,13 +220,23 @@ def _descriptor(op: Any) -> Iterator[str]:
         yield f"a buffer descriptor has {len(sizes)} sizes and {len(strides)} strides"
         return
     made, reach = 1, offset + (0 if sizes else length - 1)
-    for size, stride in zip(sizes, strides, strict=True):
-        made *= size
+    for depth, (size, stride) in enumerate(zip(reversed(sizes), reversed(strides), strict=True)):
+        if depth < _TASK_LOOPS or op.parent_op().name != "aiex.dma_configure_task_for":
+            made *= size
         reach += (size - 1) * stride
     if sizes and made != length:
         yield f"a buffer descriptor of {length} elements has loops for {made}"
     if reach >= elements:
         yield f"a buffer descriptor reaches element {reach} of a buffer of {elements}"
+
+
+def _copy(op: Any) -> Iterator[str]:
+    """The last element that a host transfer touches lies in its buffer."""
+    (elements,) = op.operands[0].type.get_shape()
+    turns = zip(_numbers(op, "sizes"), _numbers(op, "strides"), strict=True)
+    reach = sum(_numbers(op, "offsets")) + sum((size - 1) * stride for size, stride in turns)
+    if reach >= elements:
+        yield f"a host transfer reaches element {reach} of a buffer of {elements}"
 
 
 def _flows(operations: list[Any]) -> Iterator[str]:

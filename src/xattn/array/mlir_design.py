@@ -1,21 +1,22 @@
 """A placed design as a module of mlir-aie's dialects: tiles, buffers, locks, flows, programs, host transfers.
 
-The dialects' text changed twice in the last two years; `Dialect` says for which time to write. Everything that the
-design says is in the module, so aiecc needs no ObjectFifo lowering; addresses and switches are left to it, for it links
-the kernel's object itself. Sources of the syntax: tests and documents of mlir-aie (Apache-2.0 with LLVM exceptions).
+The dialects' text changed twice in the last two years; `mlir_dialect.Dialect` says for which time to write. Everything
+that the design says is in the module, so aiecc needs no ObjectFifo lowering; addresses and switches are left to it, for
+it links the kernel's object itself. Sources of the syntax: tests and documents of mlir-aie (Apache-2.0 with LLVM
+exceptions).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from math import lcm, prod
 
 from xattn.array.buffer_descriptor import Dimension
 from xattn.array.configuration import ChannelStart
-from xattn.array.design import Core, Design, Fifo, TileId, Transfer, Walk
+from xattn.array.design import Core, Design, Fifo, TileId, Walk
+from xattn.array.mlir_dialect import NEWEST, Dialect, descriptor
+from xattn.array.mlir_host import runtime_sequence
 from xattn.array.mlir_ir import Block, Operation, Value
 from xattn.array.placement import PlacedFifo, Placement
 from xattn.array.registers import TileKind
@@ -23,17 +24,6 @@ from xattn.array.words import WORD
 
 _FOR_EVER = 4294967295
 _STACK_BYTES = 1024
-
-
-class Dialect(str, Enum):
-    """When the text was current: to the end of 2025, to July 2026, since August 2026."""
-
-    late_2025 = "2025"
-    early_2026 = "2026-04"
-    late_2026 = "2026-08"
-
-
-NEWEST = Dialect.late_2026
 
 
 def mlir_module(placement: Placement, object_file: str, dialect: Dialect = NEWEST) -> Operation:
@@ -66,7 +56,7 @@ class _Writer:
             *(operation for core in self.design.cores for operation in self._core(core)),
             *self._dma_programs(),
             *self._allocations(),
-            self._sequence(),
+            runtime_sequence(self.placement, self.dialect),
             Operation("aie.end", ""),
         ]
         inner = Operation("aie.device", f"aie.device({device})", attributes={"device": f'"{device}"'})
@@ -259,43 +249,8 @@ class _Writer:
         yield from self._use(place, take, acquire=True)
         elements = placed.fifo.bytes // (WORD if place.kind is TileKind.MEM else 1)
         sizes, strides = _loops(walk.dimensions, elements)
-        if self.dialect is Dialect.late_2026:
-            shape = f" sizes = {sizes} strides = {strides}" if sizes else ""
-            text = f"aie.dma_bd(%{value.name} : {value.type} offset = 0 len = {elements}{shape})"
-        else:
-            pairs = ", ".join(f"<size = {a}, stride = {b}>" for a, b in zip(sizes, strides, strict=True))
-            shape = f", [{pairs}]" if sizes else ""
-            text = f"aie.dma_bd(%{value.name} : {value.type}, 0, {elements}{shape})"
-        attributes = {"offset": "0 : i32", "len": f"{elements} : i32"}
-        if sizes:
-            attributes |= {"sizes": f"{sizes}", "strides": f"{strides}"}
-        yield Operation("aie.dma_bd", text, (value,), attributes=attributes)
+        yield descriptor(self.dialect, value, 0, elements, sizes, strides)
         yield from self._use(place, give, acquire=False)
-
-    # -- the host -----------------------------------------------------------------------------------------------------
-
-    def _sequence(self) -> Operation:
-        arguments = {
-            buffer.name: Value(f"arg_{buffer.name}", f"memref<{buffer.bytes}xi8>") for buffer in self.design.buffers
-        }
-        shown = ", ".join(f"%{value.name} : {value.type}" for value in arguments.values())
-        name = "aiex.runtime_sequence" if self.dialect is Dialect.late_2025 else "aie.runtime_sequence"
-        body: list[Operation] = []
-        used: Counter[int] = Counter()  # BDs of each column's shim tile
-        for step in self.design.sequence:
-            if isinstance(step, Transfer):
-                column = self.placement.shim[step.stream].column
-                body.append(_memcpy(step, used[column], arguments[step.buffer]))
-                used[column] += 1
-            else:
-                attributes = {"symbol": f"@{step.stream}"}
-                body.append(
-                    Operation(
-                        "aiex.npu.dma_wait", f"aiex.npu.dma_wait {{symbol = @{step.stream}}}", attributes=attributes
-                    )
-                )
-        block = Block(body, arguments=tuple(arguments.values()))
-        return Operation(name, f"{name}({shown})", region=[block])
 
     def _fresh(self, type: str) -> Value:
         self.constants += 1
@@ -309,22 +264,3 @@ def _loops(dimensions: tuple[Dimension, ...], elements: int) -> tuple[list[int],
     inner = [dimension.wrap for dimension in dimensions[:-1]]
     sizes = [*inner, elements // prod(inner)]
     return sizes[::-1], [dimension.step for dimension in dimensions][::-1]
-
-
-def _memcpy(step: Transfer, number: int, buffer: Value) -> Operation:
-    size, offset = step.words * WORD, step.offset
-    token = ", issue_token = true" if step.token else ""
-    text = (
-        f"aiex.npu.dma_memcpy_nd(%{buffer.name}[0, 0, 0, {offset}][1, 1, 1, {size}][0, 0, 0, 1]) "
-        f"{{id = {number} : i64, metadata = @{step.stream}{token}}} : {buffer.type}"
-    )
-    attributes = {
-        "id": f"{number} : i64",
-        "metadata": f"@{step.stream}",
-        "offsets": f"[0, 0, 0, {offset}]",
-        "sizes": f"[1, 1, 1, {size}]",
-        "strides": "[0, 0, 0, 1]",
-    }
-    if step.token:
-        attributes["issue_token"] = "true"
-    return Operation("aiex.npu.dma_memcpy_nd", text, (buffer,), attributes=attributes)

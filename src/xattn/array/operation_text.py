@@ -42,7 +42,9 @@ def _block(operation: BlockWrite) -> str | None:
     if not (name.startswith(_BD) and name.endswith("_0") and len(operation.data) == bd_words(place.kind)):
         return None
     number = name.removeprefix(_BD).removesuffix("_0")
-    return f"{_tile(place)}: BD {number} = {bd_text(place.kind, decode_bd(place.kind, operation.data))}"
+    bd = decode_bd(place.kind, operation.data)
+    following = "" if bd.next_bd is None else f", then BD {bd.next_bd}"
+    return f"{_tile(place)}: BD {number} = {bd_text(place.kind, bd)}{following}"
 
 
 def _patch(operation: AddressPatch) -> str | None:

@@ -40,13 +40,20 @@ class ShimChannel:
 
 
 def host_bd(
-    length: int, dimensions: tuple[Dimension, ...] = (), iteration: Iteration | None = None
+    length: int,
+    dimensions: tuple[Dimension, ...] = (),
+    iteration: Iteration | None = None,
+    next_bd: int | None = None,
 ) -> BufferDescriptor:
-    """A shim BD for `length` words of host memory, with the burst length and cache bits that upstream uses."""
+    """A shim BD for `length` words of host memory, with the burst length and cache bits that upstream uses.
+
+    `next_bd`: the BD with which its task goes on.
+    """
     return BufferDescriptor(
         length=length,
         dimensions=dimensions,
         iteration=iteration or Iteration(),
+        next_bd=next_bd,
         burst=HOST_BURST,
         cache=HOST_CACHE,
     )

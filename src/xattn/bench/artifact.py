@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xattn.bench.activations import Activations, cut_tile
-from xattn.bench.array_artifact import array_cycles
+from xattn.bench.array_artifact import array_times
 from xattn.bench.ladder import DEFAULT_CLOCK_HZ, measure_ladder
 from xattn.devices import KernelFaultError
 from xattn.errors import FileFormatError, InputError
@@ -26,7 +26,8 @@ FUNCTION = "attention_64x64"
 _STACK_SYMBOL = "_sp_start_value_DM_stack"
 _INPUT, _OUTPUT = re.compile(r"(of_)?qkv(\w*_buff_0)?", re.IGNORECASE), re.compile(r"(of_)?out(\w*_buff_0)?")
 _PLACES = {"in": 0x74000, "out": 0x78000}  # in banks of their own, where the file names no buffers
-_WHOLE_ARRAY = "the whole array, data movement included; random bytes as input, so the output is not checked"
+_WHOLE_ARRAY = "the whole array, data movement included"
+_NOT_CHECKED = "random bytes as input, so the output is not checked"
 _ENDINGS = (".elf", ".o", ".out")
 
 # What the published scripts call the kernels of the ladder.
@@ -43,6 +44,8 @@ class Timed:
     runs: int
     """How many runs there were; the last two took equal cycles where there was more than one."""
     notes: tuple[str, ...] = ()
+    without: str = "DMA and launch"
+    """What the cycles leave out."""
 
     @property
     def seconds(self) -> float:
@@ -54,7 +57,8 @@ def time_one(what: str, activations: Activations, iterations: int = 20, clock_hz
     """Cycles of a kernel's name or of a built file, on one 64×64 tile of the activations, on the simulated core.
 
     A file must be an ELF executable with a function `attention_64x64(qkv, out, shift)` as in the published kernels, or
-    an xclbin or PDI with its instruction stream beside it, which runs on the simulated array.
+    an xclbin or PDI with its instruction stream beside it, which runs on the simulated array: of a build, with its
+    manifest beside it, the cycles are those of a run over its blocks, and each block is checked.
     The simulated core is deterministic: as soon as two runs in a row take the same cycles, they stand for the rest of
     the `iterations`. InputError for an unknown name, FileFormatError for a file that cannot be run, KernelFaultError
     when it fails or, for a kernel of the ladder, is not exact.
@@ -63,8 +67,7 @@ def time_one(what: str, activations: Activations, iterations: int = 20, clock_hz
         raise InputError(f"{iterations} iterations; expected at least 1")
     path = Path(what)
     if path.suffix in (".xclbin", ".pdi"):
-        cycles = array_cycles(path, iterations)
-        return Timed(what, cycles[-1], clock_hz, len(cycles), (_WHOLE_ARRAY,))
+        return _time_array(path, activations, iterations, clock_hz)
     if path.suffix in _ENDINGS or path.is_file():
         return _time_file(path, activations, iterations, clock_hz)
     return _time_kernel(ladder_name(what), activations, iterations, clock_hz)
@@ -77,6 +80,18 @@ def ladder_name(name: str) -> str:
     if plain not in kernels():
         raise InputError(f"no kernel is called {name!r}; there are {', '.join(kernels())}")
     return plain
+
+
+def _time_array(path: Path, activations: Activations, iterations: int, clock_hz: float) -> Timed:
+    times = array_times(path, activations, iterations)
+    last, blocks = times.cycles[-1], times.blocks
+    notes = [_WHOLE_ARRAY]
+    if blocks is None:
+        notes.append(_NOT_CHECKED)
+    else:
+        notes.append(f"{blocks:,} block{'' if blocks == 1 else 's'} in {last:,} cycles a run, every one exact")
+    cycles = round(last / (blocks or 1))
+    return Timed(str(path), cycles, clock_hz, len(times.cycles), ("; ".join(notes),), without="launch")
 
 
 def _time_kernel(name: str, activations: Activations, iterations: int, clock_hz: float) -> Timed:

@@ -7,9 +7,10 @@ import hashlib
 import msgspec
 
 from xattn import __version__
-from xattn.array.mlir_design import NEWEST, Dialect, mlir_module
+from xattn.array.mlir_design import mlir_module
+from xattn.array.mlir_dialect import NEWEST, Dialect
 from xattn.array.mlir_ir import custom_form
-from xattn.build.designs import KernelUse
+from xattn.build.designs import BLOCK_ORDER, KernelUse
 from xattn.build.images import STACK_BYTES, Images, build_images
 from xattn.build.manifest import MANIFEST, BufferEntry, BuildRequest, CoreEntry, FileEntry, Manifest
 from xattn.build.peano.compile import find_peano
@@ -48,7 +49,7 @@ def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
 def _images(request: BuildRequest) -> tuple[Images, str]:
     """The design, built with the request's toolchain, and that one's version."""
     scalars = dict(request.scalars)
-    wanted = (request.kernel, request.design, request.tokens, request.width, scalars, request.symbol)
+    wanted = (request.kernel, request.design, request.tokens, request.width, scalars, request.symbol, request.blocks)
     if request.toolchain == "peano":
         c_sources(kernel_spec(request.kernel).name)  # a kernel that is not there in C is no reason to install Peano
         tool = find_peano(request.kernel)
@@ -88,6 +89,8 @@ def _manifest(
         scalars=dict(images.kernel.scalars),
         design=design.name,
         columns=design.columns,
+        blocks=request.blocks,
+        block_order=BLOCK_ORDER,
         buffers_deep=max(fifo.depth for fifo in design.fifos if fifo.name in design.cores[0].arguments),
         stack_bytes=STACK_BYTES,
         cores=cores,

@@ -2,13 +2,18 @@
 
 In all of them the host's matrices are row-major. Where the kernel wants another layout, its data make a stop in the mem
 tile of its column, which writes them in one order and reads them in another.
+
+A run computes `blocks` blocks on each core. Starting a transfer takes the controller as long as a fast kernel takes for
+a block, so the host's part is the same, whatever the number: a task for each stream, of as many turns as there are
+blocks. Host buffers hold the blocks in the order `BLOCK_ORDER`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from xattn.array.buffer_descriptor import Iteration
 from xattn.array.design import (
     Core,
     Design,
@@ -16,6 +21,7 @@ from xattn.array.design import (
     Fifo,
     HostBuffer,
     HostEnd,
+    Piece,
     Scratch,
     Stream,
     TileId,
@@ -29,6 +35,8 @@ from xattn.build.layouts import ArrayLayout
 from xattn.errors import InputError
 
 MEM_ROW, FIRST_ROW, ROWS, COLUMNS = 1, 2, 4, 4
+MOST_BLOCKS = 64  # on a core in a run: so far counts the iteration of a buffer descriptor
+BLOCK_ORDER = "column by column; in a column turn by turn; in a turn core by core, from the lowest row up"
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,22 @@ class KernelUse:
 
 @dataclass
 class _Parts:
-    """A design under construction."""
+    """A design under construction, for runs of `blocks` blocks on a core; `starts`: inputs, `fetches`: outputs."""
 
+    blocks: int
     fifos: list[Fifo] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     cores: list[Core] = field(default_factory=list)
     starts: list[Transfer] = field(default_factory=list)
+    fetches: list[Transfer] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.blocks <= MOST_BLOCKS:
+            raise InputError(
+                f"{self.blocks} blocks on each core in a run; expected 1 to {MOST_BLOCKS}, as far as a buffer "
+                "descriptor counts: run more often"
+            )
 
     def fifo(self, name: str, where: TileId, port: KernelPort, depth: int = 2, in_place: bool = False) -> str:
         bank = port.bank if where.row >= FIRST_ROW else None
@@ -105,32 +122,58 @@ class _Parts:
         self.cores.append(Core(where, kernel.name, tuple(names.values()), outputs, values, kernel.scratch))
         return names
 
-    def finish(self, name: str, columns: int, buffers: Sequence[HostBuffer]) -> Design:
-        sequence: tuple[Transfer | Wait, ...] = (*self.starts, *self.waits)
-        return Design(
-            name, columns, tuple(self.fifos), tuple(self.streams), tuple(self.cores), tuple(buffers), sequence
-        )
+    def transfers(self, stream: str, group: Sequence[KernelPort], column: int, cores: int = 1) -> list[Transfer]:
+        """What the host starts for a column's group: in each turn `cores` blocks of each of its arrays."""
+        words = {port.name: cores * port.bytes // WORD for port in group}
+        offset = WORD * column * self.blocks
+        if self.blocks == 1 or len(group) == 1:
+            return [Transfer(stream, name, self.blocks * turn, offset * turn) for name, turn in words.items()]
+        pieces = [
+            Piece(name, turn, offset * turn, iteration=Iteration(turn, self.blocks)) for name, turn in words.items()
+        ]
+        return [Transfer.of(stream, pieces, repeat=self.blocks)]
+
+    def bring(self, stream: str, group: Sequence[KernelPort], column: int, cores: int = 1) -> None:
+        """The host's part of a stream to the array."""
+        self.starts += self.transfers(stream, group, column, cores)
+
+    def fetch(self, stream: str, group: Sequence[KernelPort], column: int, cores: int = 1) -> None:
+        """The host's part of a stream from the array, for whose end it waits."""
+        *others, last = self.transfers(stream, group, column, cores)
+        # Where cores have many blocks, those of the last column should not wait until the others' outputs are started.
+        (self.starts if self.blocks == 1 else self.fetches).extend([*others, replace(last, token=True)])
+        self.waits.append(Wait(stream))
+
+    def finish(self, name: str, columns: int, buffers: dict[KernelPort, int]) -> Design:
+        """The design; `buffers` says how many blocks of each argument come in a turn."""
+        sequence: tuple[Transfer | Wait, ...] = (*self.starts, *self.fetches, *self.waits)
+        held = tuple(HostBuffer(port.name, count * self.blocks * port.bytes) for port, count in buffers.items())
+        return Design(name, columns, tuple(self.fifos), tuple(self.streams), tuple(self.cores), held, sequence)
 
 
-def tile(kernel: KernelUse, depth: int = 2) -> Design:
+def tile(kernel: KernelUse, depth: int = 2, blocks: int = 1) -> Design:
     """One core, in column 0."""
-    return _columns("tile", kernel, 1, depth)
+    return _columns("tile", kernel, 1, depth, blocks)
 
 
-def columns4(kernel: KernelUse, depth: int = 2) -> Design:
+def columns4(kernel: KernelUse, depth: int = 2, blocks: int = 1) -> Design:
     """A core in each of four columns; all work at the same time, on blocks of their own."""
-    return _columns("columns4", kernel, COLUMNS, depth)
+    return _columns("columns4", kernel, COLUMNS, depth, blocks)
 
 
-def _columns(name: str, kernel: KernelUse, columns: int, depth: int) -> Design:
-    parts = _Parts()
+def _columns(name: str, kernel: KernelUse, columns: int, depth: int, blocks: int) -> Design:
+    parts = _Parts(blocks)
+    groups = kernel.groups
+    if columns == COLUMNS and blocks > 1:
+        # Host memory gives four columns less than a channel each takes. With one, a task less is to be started.
+        groups = (sum(groups, ()),)
     for column in range(columns):
         label = f"_{column}" if columns > 1 else ""
         fifos = parts.core(kernel, TileId(column, FIRST_ROW), depth, label)
-        for group in kernel.groups:
+        for group in groups:
             _bring(parts, column, group, fifos, label)
         _fetch(parts, column, kernel.results, fifos, label)
-    return parts.finish(name, columns, [HostBuffer(port.name, columns * port.bytes) for port in kernel.ports])
+    return parts.finish(name, columns, dict.fromkeys(kernel.ports, columns))
 
 
 def _bring(parts: _Parts, column: int, group: Sequence[KernelPort], fifos: dict[str, str], label: str) -> None:
@@ -145,8 +188,7 @@ def _bring(parts: _Parts, column: int, group: Sequence[KernelPort], fifos: dict[
         read = DmaEnd(tuple(Walk(stop, port.walks.read) for stop, port in zip(stops, group, strict=True)))
         parts.streams.append(Stream(f"{name}_in", HostEnd(column), (write,)))
         parts.streams.append(Stream(f"{name}_core", read, (into_core,)))
-    for port in group:
-        parts.starts.append(Transfer(f"{name}_in", port.name, port.bytes // WORD, column * port.bytes))
+    parts.bring(f"{name}_in", group, column)
 
 
 def _fetch(parts: _Parts, column: int, group: Sequence[KernelPort], fifos: dict[str, str], label: str) -> None:
@@ -159,13 +201,10 @@ def _fetch(parts: _Parts, column: int, group: Sequence[KernelPort], fifos: dict[
         parts.streams.append(Stream(f"{name}_mem", source, (write,)))
         source = DmaEnd(tuple(Walk(stop, port.walks.read) for stop, port in zip(stops, group, strict=True)))
     parts.streams.append(Stream(f"{name}_out", source, (HostEnd(column),)))
-    for port in group:
-        last = port == group[-1]
-        parts.starts.append(Transfer(f"{name}_out", port.name, port.bytes // WORD, column * port.bytes, token=last))
-    parts.waits.append(Wait(f"{name}_out"))
+    parts.fetch(f"{name}_out", group, column)
 
 
-def array16(kernel: KernelUse, depth: int = 2) -> Design:
+def array16(kernel: KernelUse, depth: int = 2, blocks: int = 1) -> Design:
     """Sixteen cores. A column's mem tile deals the first argument's blocks out to its four cores and sends the others'
     to all four at once (multicast); it joins their outputs. For attention: a head a column, four blocks of queries.
     """
@@ -174,7 +213,7 @@ def array16(kernel: KernelUse, depth: int = 2) -> Design:
             f"kernel {kernel.name} has several outputs, or changes arguments in place, which mem tiles would have to "
             "deal out and join in turn: build it for tile or columns4"
         )
-    parts = _Parts()
+    parts = _Parts(blocks)
     first, *shared = kernel.groups
     (result,) = kernel.results
     for column in range(COLUMNS):
@@ -184,10 +223,8 @@ def array16(kernel: KernelUse, depth: int = 2) -> Design:
         for group in shared:
             _multicast(parts, mem, group, cores)
         _join(parts, mem, result, [fifos[result.name] for fifos in cores])
-    blocks = {port.name: COLUMNS if port in sum(shared, ()) else COLUMNS * ROWS for port in kernel.ports}
-    return parts.finish(
-        "array16", COLUMNS, [HostBuffer(port.name, blocks[port.name] * port.bytes) for port in kernel.ports]
-    )
+    turn = {port: COLUMNS if port in sum(shared, ()) else COLUMNS * ROWS for port in kernel.ports}
+    return parts.finish("array16", COLUMNS, turn)
 
 
 def _deal(parts: _Parts, mem: TileId, port: KernelPort, fifos: Sequence[str]) -> None:
@@ -198,8 +235,7 @@ def _deal(parts: _Parts, mem: TileId, port: KernelPort, fifos: Sequence[str]) ->
     parts.streams.append(Stream(name, HostEnd(mem.column), (into,)))
     for stop, fifo in zip(stops, fifos, strict=True):
         parts.streams.append(Stream(f"{fifo}_core", DmaEnd((Walk(stop, port.walks.read),)), (DmaEnd.of(fifo),)))
-    size = len(fifos) * port.bytes
-    parts.starts.append(Transfer(name, port.name, size // WORD, mem.column * size))
+    parts.bring(name, [port], mem.column, len(fifos))
 
 
 def _multicast(parts: _Parts, mem: TileId, group: Sequence[KernelPort], cores: Sequence[dict[str, str]]) -> None:
@@ -211,8 +247,7 @@ def _multicast(parts: _Parts, mem: TileId, group: Sequence[KernelPort], cores: S
     parts.streams.append(Stream(f"{name}_in", HostEnd(mem.column), (write,)))
     sinks = tuple(DmaEnd.of(*(fifos[port.name] for port in group)) for fifos in cores)
     parts.streams.append(Stream(f"{name}_core", read, sinks))
-    for port in group:
-        parts.starts.append(Transfer(f"{name}_in", port.name, port.bytes // WORD, mem.column * port.bytes))
+    parts.bring(f"{name}_in", group, mem.column)
 
 
 def _join(parts: _Parts, mem: TileId, port: KernelPort, fifos: Sequence[str]) -> None:
@@ -223,15 +258,13 @@ def _join(parts: _Parts, mem: TileId, port: KernelPort, fifos: Sequence[str]) ->
     name = f"{port.name}_{mem.column}_out"
     out = DmaEnd(tuple(Walk(stop, port.walks.read) for stop in stops))
     parts.streams.append(Stream(name, out, (HostEnd(mem.column),)))
-    size = len(fifos) * port.bytes
-    parts.starts.append(Transfer(name, port.name, size // WORD, mem.column * size, token=True))
-    parts.waits.append(Wait(name))
+    parts.fetch(name, [port], mem.column, len(fifos))
 
 
-DESIGNS: dict[str, Callable[[KernelUse, int], Design]] = {"tile": tile, "columns4": columns4, "array16": array16}
+DESIGNS: dict[str, Callable[[KernelUse, int, int], Design]] = {"tile": tile, "columns4": columns4, "array16": array16}
 
 
-def design_of(name: str) -> Callable[[KernelUse, int], Design]:
+def design_of(name: str) -> Callable[[KernelUse, int, int], Design]:
     """The design of that name; InputError lists the names there are."""
     if name not in DESIGNS:
         raise InputError(f"no design is called {name!r}; there are {', '.join(DESIGNS)}")

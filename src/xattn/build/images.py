@@ -67,11 +67,13 @@ def build_images(
     width: int = 64,
     scalars: Mapping[str, int] | None = None,
     symbol: str = "",
+    blocks: int = 1,
 ) -> Images:
     """Build a kernel into a design; `scalars` are its integer arguments by name (default: a shift of 4).
 
-    `symbol` is the name of its function (default: the kernel's). Where two buffers a FIFO do not fit the cores' memory,
-    one is taken (then DMA waits for the core). InputError names what does not fit otherwise.
+    `symbol` is the name of its function (default: the kernel's), `blocks` how many blocks each core computes in a run,
+    1 to 64. Where two buffers a FIFO do not fit the cores' memories, one is taken (then DMA waits for the core).
+    InputError names what does not fit otherwise.
     """
     spec, program = kernel_spec(kernel), compiled(kernel, tokens, width)
     symbol = symbol or kernel
@@ -79,16 +81,21 @@ def build_images(
         raise InputError(f"{symbol!r} cannot name a function: expected letters, digits, underscores and dots")
     image = kernel_object(program, symbol)
     use = kernel_use(spec, program, tokens, width, scalars or {}, symbol)
-    placement = place_deepest(design_of(design), use)
-    return assemble_images(placement, use, image, tokens, width)
+    maker = design_of(design)
+    placement = place_deepest(maker, use, blocks)
+    try:
+        return assemble_images(placement, use, image, tokens, width)
+    except InputError:
+        # With two buffers a program has two turns, with one it has one: a kernel that fills program memory may fit.
+        return assemble_images(place(maker(use, 1, blocks)), use, image, tokens, width)
 
 
-def place_deepest(maker: Callable[[KernelUse, int], Design], kernel: KernelUse) -> Placement:
+def place_deepest(maker: Callable[[KernelUse, int, int], Design], kernel: KernelUse, blocks: int = 1) -> Placement:
     """The design with two buffers a FIFO in the cores, or with one, where two do not fit."""
     try:
-        return place(maker(kernel, 2))
+        return place(maker(kernel, 2, blocks))
     except InputError:
-        return place(maker(kernel, 1))
+        return place(maker(kernel, 1, blocks))
 
 
 def kernel_use(

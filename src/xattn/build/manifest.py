@@ -15,9 +15,9 @@ MANIFEST = "manifest.json"
 class BuildRequest:
     """What to build: a kernel for blocks of `tokens` × `width`, into a design, with its integers by name.
 
-    `dialect` is the time whose MLIR text is wanted (`xattn.array.mlir_design.Dialect`; "" is the newest), `symbol` the
-    name of the kernel's function ("" is the kernel's own), `toolchain` what compiles the kernel: "xattn", or "peano"
-    from C.
+    `dialect` is the time whose MLIR text is wanted (`xattn.array.mlir_dialect.Dialect`; "" is the newest), `symbol` the
+    name of the kernel's function ("" is the kernel's own), `blocks` how many blocks each core computes in a run,
+    `toolchain` what compiles the kernel: "xattn", or "peano" from C.
     """
 
     kernel: str
@@ -27,6 +27,7 @@ class BuildRequest:
     scalars: tuple[tuple[str, int], ...] = ()
     dialect: str = ""
     symbol: str = ""
+    blocks: int = 1
     toolchain: str = "xattn"
 
 
@@ -40,7 +41,10 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class BufferEntry(msgspec.Struct, frozen=True):
-    """A host buffer: its number as a kernel argument, and the blocks (int8, row-major) that it holds."""
+    """A host buffer: its number as a kernel argument, and how many blocks it holds, one behind another.
+
+    A block is a row-major int8 matrix, or as the kernel's `pack` makes it where that does more than move bytes.
+    """
 
     argument: int
     name: str
@@ -57,8 +61,11 @@ class CoreEntry(msgspec.Struct, frozen=True):
     program: str
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """What was built of what. The same request gives the same manifest, byte for byte."""
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was built of what. The same request gives the same manifest, byte for byte.
+
+    `blocks`: how many each core computes in a run; `block_order`: in which order host buffers hold those of all cores.
+    """
 
     xattn: str
     kernel: str
@@ -69,6 +76,8 @@ class Manifest(msgspec.Struct, frozen=True):
     scalars: dict[str, int]
     design: str
     columns: int
+    blocks: int = 1
+    block_order: str = ""
     buffers_deep: int
     stack_bytes: int
     cores: tuple[CoreEntry, ...]

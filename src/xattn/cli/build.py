@@ -34,6 +34,14 @@ def build(
     design: Annotated[
         str, typer.Option(metavar="NAME", help="tile: one core; columns4: one in each column; array16: four in each.")
     ] = "tile",
+    blocks: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Blocks that each core computes in a run, 1 to 64. A run's transfers take the controller about 10,000 "
+            "cycles a column to start, however many blocks follow.",
+        ),
+    ] = 32,
     shape: Annotated[str, typer.Option(metavar="TxW", help="Tokens × channels of a block.")] = "64x64",
     define: Annotated[
         list[str] | None,
@@ -66,7 +74,7 @@ def build(
 
     tokens, width = tile_shape(shape)
     scalars = tuple(sorted(scalar_values(define or []).items()))
-    request = BuildRequest(kernel, design, tokens, width, scalars, dialect, symbol, toolchain=toolchain.value)
+    request = BuildRequest(kernel, design, tokens, width, scalars, dialect, symbol, blocks, toolchain.value)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out}: it is no folder")
@@ -107,7 +115,8 @@ def _summary(manifest: Manifest, cached: bool) -> str:
     lines = [
         f"{manifest.kernel}: {manifest.summary}; {manifest.tokens}×{manifest.width}{scalars}",
         f"{manifest.design}: {_count(cores, 'core')} in {_count(columns, 'column')}, "
-        f"{_count(manifest.buffers_deep, 'buffer')} an argument{', from the cache' if cached else ''}",
+        f"{_count(manifest.buffers_deep, 'buffer')} an argument, {_count(manifest.blocks, 'block')} a core and run"
+        f"{', from the cache' if cached else ''}",
     ]
     if manifest.toolchain != Toolchain.xattn.value:
         lines.append(f"compiled by {manifest.toolchain}: {manifest.toolchain_version}")

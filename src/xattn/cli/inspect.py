@@ -108,10 +108,9 @@ def _manifest_lines(manifest: Manifest, folder: Path) -> Iterator[str]:
     yield f"build of {manifest.kernel} ({manifest.summary}) into {manifest.design}, {manifest.tokens}×{manifest.width}"
     scalars = "".join(f", {name} {value}" for name, value in manifest.scalars.items())
     yield f"xattn {manifest.xattn}{scalars}; columns: {manifest.columns}, buffers an argument: {manifest.buffers_deep}"
-    rows = [
-        {"argument": b.argument, "name": b.name, "direction": b.direction, "bytes": b.bytes} for b in manifest.buffers
-    ]
-    yield from _table("host buffers", rows, ("argument", "name", "direction", "bytes"))
+    yield f"blocks a core and run: {manifest.blocks}{manifest.block_order and f'; {manifest.block_order}'}"
+    keys = ("argument", "name", "direction", "bytes", "blocks")
+    yield from _table("host buffers", [{key: getattr(b, key) for key in keys} for b in manifest.buffers], keys)
     files = [{"name": f.name, "bytes": f.bytes, "state": _state(folder / f.name, f.sha256)} for f in manifest.files]
     yield from _table("files", files, ("name", "bytes", "state"))
 

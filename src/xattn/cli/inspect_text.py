@@ -58,7 +58,7 @@ def _mlir(text: str) -> dict[str, Any]:
 
 def _times(text: str) -> list[str]:
     """The times whose syntax the text has."""
-    from xattn.array.mlir_design import Dialect
+    from xattn.array.mlir_dialect import Dialect
 
     if "aiex.runtime_sequence" in text:
         return [Dialect.late_2025.value]

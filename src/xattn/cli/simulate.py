@@ -1,10 +1,11 @@
-"""`xattn simulate`: run an xclbin or PDI with its instruction stream on the simulated array."""
+"""`xattn simulate`: run a build, or any xclbin or PDI with its instruction stream, on the simulated array."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,9 @@ from xattn.cli.files import clock_of, integer, read_bytes, write_bytes
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
+    from xattn.array.instructions import InstructionStream
+    from xattn.devices.array_build import ArrayBuild
+    from xattn.sim.array.machine import Array
     from xattn.sim.array.report import ArrayResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -34,8 +38,16 @@ def _show_costs(wanted: bool) -> None:
 
 @app.command()
 def simulate(
-    file: Annotated[str, typer.Argument(help="xclbin or PDI: the configuration of the array.")],
-    insts: Annotated[str, typer.Option(metavar="FILE", help="Instruction stream of a run (insts.bin or insts.txt).")],
+    file: Annotated[
+        str,
+        typer.Argument(help="Folder that `xattn build` wrote; or an xclbin or PDI: the configuration of the array."),
+    ],
+    insts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Instruction stream of a run (insts.bin or insts.txt) [default: the folder's]."
+        ),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", help="[N=]FILE: what host buffer N holds [default: 0, 1, … in order]; repeatable."),
@@ -45,7 +57,11 @@ def simulate(
         typer.Option("--output", help="[N=]FILE: write buffer N after the run [default: those behind the inputs]."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="S", help="Fill buffers without a file with random bytes, not with zeros.")
+        int | None,
+        typer.Option(
+            metavar="S",
+            help="Random bytes in buffers without a file, not zeros; in those of a folder, not activations.",
+        ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Run the stream so often; what is shown is the last run.")] = 1,
     timeline: Annotated[
@@ -54,6 +70,14 @@ def simulate(
     channels: Annotated[bool, typer.Option("--channels", help="Show every DMA channel.")] = False,
     clock: Annotated[str, typer.Option(metavar="FREQUENCY", help="Clock for times: 1.8, 1.03GHz, 800MHz.")] = "1GHz",
     strict: Annotated[bool, typer.Option("--strict", help="Every finding is an error, which ends the run.")] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="interpreter; translator (needs xattn[jit]): native code for what a core repeats, in the same cycles, "
+            "but without a look for findings; auto: that where it is installed and worth its time.",
+        ),
+    ] = "auto",
     max_cycles: Annotated[int, typer.Option(min=1, help="Give up after so many cycles.")] = 1_000_000_000,
     costs: Annotated[
         bool,
@@ -65,40 +89,70 @@ def simulate(
 ) -> None:
     """Run an NPU's files on the simulated array: configuration, machine code and instruction stream as encoded.
 
+    A folder of `xattn build` gets blocks of a Whisper layer (synthetic ones without weights), as its manifest says, and
+    every block that comes out is compared with the integer model, unless --input fills a buffer.
+
     A core's cycles are exact (see docs/array_simulator.md); those of DMA, streams and host memory rest on published
     figures. Cycles count from the first instruction to the last one's end, without the launch by driver and firmware.
 
-    Exit code 0 when the run ended, 1 at an error or a deadlock, 2 for bad input.
+    Exit code 0 when the run ended, 1 at an error, a deadlock or a wrong output, 2 for bad input.
     """
-    from xattn.array.image_file import configuration_of
-    from xattn.array.instructions import read_instructions
+    from xattn.cli.simulate_build import BuildCheck, check_of
     from xattn.sim.array.findings import ArrayError
-    from xattn.sim.array.machine import Array
     from xattn.sim.array.timeline import chrome_trace
 
     del costs
     hertz = clock_of(clock)
-    stream = read_instructions(read_bytes(insts))
-    configuration = configuration_of(file, read_bytes(file))
     given, wanted = _numbered(inputs or [], 0), _numbered(outputs or [], len(inputs or []))
-    buffers = _buffers(stream, given, wanted, seed)
+    check: BuildCheck | None = None
     try:
+        array, stream, build = _loaded(file, insts, strict, "interpreter" if strict else engine)
+        if build is not None and not given:
+            check = check_of(build, seed)
+        buffers = _buffers(stream, given, wanted, seed) if check is None else check.buffers
         with spinner(f"simulating {Path(file).name} …"):
-            array = Array(strict=strict)
-            array.load(configuration)
             for _ in range(runs):
                 result = array.run(stream, buffers, max_cycles=max_cycles)
     except ArrayError as error:
         typer.secho(f"xattn: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
+    verdict = None if check is None else check.verdict(result)
     for number, path in wanted.items():
         write_bytes(path, result.buffers[number])
     if timeline is not None:
         write_bytes(timeline, json.dumps(chrome_trace(result)).encode())
     if as_json:
-        typer.echo(json.dumps(_as_json(file, result, hertz), indent=1))
+        found = _as_json(file, result, hertz) | ({} if verdict is None else {"blocks": asdict(verdict)})
+        typer.echo(json.dumps(found, indent=1))
     else:
-        typer.echo("\n".join(_as_text(result, hertz, channels)))
+        typer.echo("\n".join([*_as_text(result, hertz, channels), *([] if verdict is None else verdict.lines())]))
+    if verdict is not None and verdict.exact < verdict.count:
+        raise typer.Exit(1)
+
+
+def _loaded(
+    file: str, insts: str | None, strict: bool, engine: str
+) -> tuple[Array, InstructionStream, ArrayBuild | None]:
+    """An array with the configuration in it, the stream, and the build that both are of, if they are of one."""
+    from xattn.array.image_file import configuration_of
+    from xattn.array.instructions import read_instructions
+    from xattn.devices.array_build import ArrayBuild
+    from xattn.sim.array.machine import Array
+
+    if Path(file).is_dir():
+        if insts is not None:
+            raise InputError(
+                f"{file} is a folder with its own instruction stream: leave out --insts, or name the xclbin"
+            )
+        build = ArrayBuild.read(Path(file), strict=strict, engine=engine)
+        return build.array, build.stream, build
+    if insts is None:
+        raise InputError(f"{file}: what the controller does with it is missing: --insts FILE")
+    stream = read_instructions(read_bytes(insts))
+    configuration = configuration_of(file, read_bytes(file))
+    array = Array(strict=strict, engine=engine)
+    array.load(configuration)
+    return array, stream, None
 
 
 def _numbered(texts: Sequence[str], first: int) -> dict[int, str]:
@@ -141,8 +195,6 @@ def _buffers(stream: Any, given: dict[int, str], wanted: dict[int, str], seed: i
 
 
 def _as_json(file: str, result: ArrayResult, hertz: float) -> dict[str, Any]:
-    from dataclasses import asdict
-
     names = ("cycles", "operations", "read", "written")
     cores = [asdict(core) | {"findings": [str(finding) for finding in core.findings]} for core in result.cores]
     return {

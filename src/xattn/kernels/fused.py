@@ -58,14 +58,14 @@ def fused(k: Kernel, tokens: int, width: int) -> None:
     rows, pieces = tokens // 4, tokens // 8
     q = k.argument("q", LEFT, (groups, depth, ROW_BLOCKS), bank=1)
     keys = k.argument("k", RIGHT, (pairs, depth, COLUMN_BLOCKS), bank=2)
-    values = k.argument("v", RIGHT, (width // 16, pieces, COLUMN_BLOCKS), bank=2)
+    values = k.argument("v", RIGHT, (width // 16, pieces, COLUMN_BLOCKS), bank=3)
     out = k.argument("out", LEFT, (groups, width // 16, ROW_BLOCKS, COLUMN_BLOCKS), bank=1)
     shift = k.scalar("shift")
     scores = k.scratch("scores", BYTES, (pairs, rows), bank=3)
     maxima = k.scratch("maxima", BYTES, (pairs, rows), bank=0)
     exponentials = k.scratch("exponentials", LEFT, (rows, pieces), bank=1)
-    sums = k.scratch("sums", SUMS, (rows,), bank=2)
-    weights = k.scratch("weights", LEFT, (rows, pieces), bank=3)
+    sums = k.scratch("sums", SUMS, (rows,), bank=3)
+    weights = k.scratch("weights", LEFT, (rows, pieces), bank=2)
 
     k.set_control("crSat", 1)
     with k.stage(SCORES):
@@ -129,7 +129,7 @@ def row_blocks(k: Kernel, best: Vector) -> list[Vector]:
 def exponentials_and_sums(k: Kernel, scores: View, maxima: View, exponentials: View, sums: View) -> None:
     """The exponentials of all scores, and of each row twice their sum: the place of its reciprocal in bytes."""
     pairs, rows = scores.shape
-    square_offset = k.constant("square offset", np.full(32, SQUARE_OFFSET), int32, bank=1).blocks(SUMS, 1)[0]
+    square_offset = k.constant("square offset", np.full(32, SQUARE_OFFSET), int32, bank=3).blocks(SUMS, 1)[0]
     numbers = np.repeat([FARTHEST, LINEAR_OFFSET, TABLE_ENTRY], 64)
     constants = k.constant("constants", numbers, uint8, bank=0).blocks(DISTANCES, 3)
     farthest, linear_offset, entry = constants[0], constants[1], constants[2].read_as(BYTES)

@@ -16,6 +16,7 @@ from xattn.sim.program import Program
 from xattn.sim.state import Registers
 
 if TYPE_CHECKING:
+    from xattn.sim.segments import Effort, Segments
     from xattn.sim.translate.translator import Translator
 
 RETURN_ADDRESS = 0xFFFF0  # behind all program memory: where a called function returns to
@@ -116,6 +117,7 @@ class Core:
         self._engine.stack = stack
         self._engine.trace = trace
         self._translator: Translator | None = None
+        self._segments: Segments | None = None
         self.engine = chosen_engine(engine)
 
     def load(self, code: bytes, base: int = 0) -> None:
@@ -124,6 +126,8 @@ class Core:
         self._engine.entries.clear()
         if self._translator is not None:
             self._translator.forget()
+        if self._segments is not None:
+            self._segments.restart()
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Put bytes into data memory. InputError outside of the regions."""
@@ -191,11 +195,22 @@ class Core:
     def steps(self, address: int = 0, *, max_cycles: int = 100_000_000) -> Generator[LockRequest, int, Result]:
         """`run` for a core among others: yields every lock operation and goes on when sent the cycles that it waited.
 
-        Cycles that it waits do not count towards `max_cycles`. Always by the interpreter.
+        Cycles that it waits do not count towards `max_cycles`. By the interpreter, but for what it leaps over (`leap`).
         """
         before = self._spent()
         yield from self._engine.steps(address, RETURN_ADDRESS, max_cycles)
         return self._result(before, "interpreter")
+
+    def leap(self, effort: Effort) -> Segments:
+        """From now on let `steps` leap from lock operation to lock operation as native code, once that is worth it.
+
+        InputError where llvmlite is not installed.
+        """
+        from xattn.sim.segments import Segments
+
+        self._segments = Segments(self._engine, self.translator, effort)
+        self._engine.leap = self._segments.leap
+        return self._segments
 
     @property
     def stack(self) -> tuple[int, int] | None:

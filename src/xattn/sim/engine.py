@@ -28,6 +28,7 @@ from xattn.sim.state import Registers, names_of, storage_index
 DEPTH = 16  # cycles that the lists look ahead; the longest latency is 9
 Trace = Callable[[int, int, Bundle], None]
 Lock = Callable[[bool, int, int], int]
+Leap = Callable[[Entry, Entry, int], Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class Engine:
         self.watch_ports = findings.watches(Kind.PORT_CONFLICT)
         self.stack: tuple[int, int] | None = None
         self.trace: Trace | None = None
+        self.leap: Leap | None = None
+        """What is asked behind every lock operation of `steps` (its bundle, the next one, cycles left) for the bundle
+        to go on with: it may have run what lies between."""
         self.entries: dict[int, Entry] = {}
         self.events: list[tuple[int, int]] = []
         self.entry: Entry | None = None
@@ -185,6 +189,8 @@ class Engine:
                     self.lock_stalls += 1 + waited
                     request.site.entry.stalls += 1 + waited
                     end += waited
+                    if self.leap is not None and entry is not None:
+                        entry = self.leap(request.site.entry, entry, end - self.cycle)
             self.drain()
         except BaseException as error:
             self._abandon()
@@ -204,6 +210,17 @@ class Engine:
         self.bank_stalls += bank_stalls
         self.lock_stalls += lock_stalls
         self.stopped = stopped
+
+    @property
+    def in_delay_slots(self) -> bool:
+        """Whether a branch is taken whose delay slots have not all issued."""
+        return self._delay > 0
+
+    def settle(self) -> None:
+        """Nothing is on its way any more: a run that was done elsewhere has ended."""
+        self._busy = 0
+        if self.in_flight is not None:
+            self.in_flight.clear()
 
     def fetch(self, address: int, stop_at: int) -> Entry | None:
         """The bundle at an address, ready to run; None at the address where the run ends."""

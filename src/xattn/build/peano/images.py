@@ -29,6 +29,7 @@ def build_peano_images(
     width: int,
     scalars: Mapping[str, int],
     symbol: str,
+    blocks: int,
     tool: Tool,
 ) -> Images:
     """As `xattn.build.images.build_images`, of what `tool` makes of the kernel's C source.
@@ -43,7 +44,7 @@ def build_peano_images(
     data = compile_kernel(kernel, tokens, width, symbol, tool)
     image = read_elf(data)
     use = replace(use, scratch=_memory(image, tool))
-    images = assemble_images(place_deepest(design_of(design), use), use, image, tokens, width)
+    images = assemble_images(place_deepest(design_of(design), use, blocks), use, image, tokens, width)
     return replace(images, object=data)
 
 

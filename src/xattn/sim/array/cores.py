@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from xattn.array.registers import register
 from xattn.isa.timing import DATA_MEMORY_BASE, DATA_MEMORY_BYTES, PROGRAM_MEMORY_BYTES
@@ -16,6 +17,9 @@ from xattn.sim.array.switch import Place
 from xattn.sim.array.tile import Tile
 from xattn.sim.core import Core, Result
 from xattn.sim.findings import Kind, Severity, SimulationError
+
+if TYPE_CHECKING:
+    from xattn.sim.segments import Effort
 
 Used = Callable[[], "list[tuple[int, int]]"]
 CORE_CYCLES = 1 << 40  # unless it is said, the array's own limit ends a run, not the core's
@@ -32,7 +36,8 @@ class TileCore:
     """The core of a core tile: what it sees of memory, and `lock_of(number)` for its instructions' lock numbers.
 
     `used()` lists what of its memory DMA and loaded data take; the stack must not grow into that. `max_cycles` is how
-    long it may execute, all runs together.
+    long it may execute, all runs together. `effort`: what it does again and again between lock operations is run as
+    native code, once so much has been interpreted.
     """
 
     def __init__(
@@ -44,9 +49,11 @@ class TileCore:
         used: Used,
         strict: bool,
         max_cycles: int = CORE_CYCLES,
+        effort: Effort | None = None,
     ):
         # compilers read old values on purpose while new ones are on their way
         self.core = Core(memory=view.memory, strict=strict, severity={Kind.READ_IN_FLIGHT: Severity.IGNORE})
+        self.segments = None if effort is None else self.core.leap(effort)
         self._view, self._lock_of, self._used, self._max_cycles = view, lock_of, used, max_cycles
         self.place = place
         self.name = f"core ({place[0]},{place[1]})"

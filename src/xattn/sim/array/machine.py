@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from xattn.array.cdo import Cdo, Delay, DmaWrite, End, MaskWrite, Nop, Write
 from xattn.array.instructions import InstructionStream
@@ -33,8 +33,13 @@ from xattn.sim.array.report import ArrayResult, collect, deadlock_text
 from xattn.sim.array.switch import CONTROLLER_PORT, Leg, Network
 from xattn.sim.array.tile import Part, Tile, count_of
 from xattn.sim.array.timing import ArrayTiming, published
+from xattn.sim.core import chosen_engine
 from xattn.sim.findings import Severity
 
+if TYPE_CHECKING:
+    from xattn.sim.segments import Effort
+
+MAX_CYCLES = 1_000_000_000
 COLUMNS = 4
 ROWS = 6
 MEM_TILE_BYTES = 0x80000
@@ -50,6 +55,9 @@ class Array:
 
     `strict`: every finding is an error; `severity` sets single kinds. `timing`: other figures than the published ones.
     `core_cycles`: how long each core may execute before that is an error (it is executed from lock to lock in one go).
+    `engine` is that of the cores: "interpreter"; "translator" (extra `jit`) runs natively what a core does between lock
+    operations from the second time on, in the same cycles, but without a look for findings; "auto" does so where the
+    translator is installed and a translation is worth its time.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class Array:
         strict: bool = False,
         severity: Mapping[ArrayKind, Severity] | None = None,
         core_cycles: int = CORE_CYCLES,
+        engine: str = "interpreter",
     ):
         self.context = Context(timing or published(), ArrayFindings(strict, severity))
         self.network = Network(self._registers_of, self.context.timing)
@@ -70,7 +79,7 @@ class Array:
         self.ddr = {reads: MemoryChannel(self.context.timing.ddr_bytes) for reads in (True, False)}
         self.controller = Controller(self.context, self._tile_at, self._channel_at, self._token_leaves)
         self._arbiters: dict[tuple[tuple[int, int], int], Lock] = {}
-        self._strict, self._core_cycles = strict, core_cycles
+        self._strict, self._effort, self._core_cycles = strict, _effort(engine), core_cycles
         for column in range(columns):
             for row in range(ROWS):
                 self._build(column, row)
@@ -94,9 +103,7 @@ class Array:
                 case _:
                     raise ArrayError(f"the configuration has a {type(command).__name__}, which is not simulated")
 
-    def run(
-        self, stream: InstructionStream, buffers: Sequence[bytes], *, max_cycles: int = 1_000_000_000
-    ) -> ArrayResult:
+    def run(self, stream: InstructionStream, buffers: Sequence[bytes], *, max_cycles: int = MAX_CYCLES) -> ArrayResult:
         """Run an instruction stream over host buffers (whole words each), by the number of the kernel's argument.
 
         Cycles count from the first instruction to the last one's end. ArrayError at an error, at a deadlock (the
@@ -173,6 +180,7 @@ class Array:
                 self.tiles[place].used_memory,
                 self._strict,
                 self._core_cycles,
+                self._effort,
             )
         return self.cores[place]
 
@@ -285,6 +293,15 @@ def _word(tile: Tile, part: Part) -> int:
     side = "MM2S" if part.sends else "S2MM"
     last = "Ctrl" if part.kind == "control" else ("Task_Queue" if tile.kind is TileKind.SHIM else "Start_Queue")
     return tile.registers[tile_table(tile.kind).by_name[f"DMA_{side}_{part.number}_{last}"].offset]
+
+
+def _effort(engine: str) -> Effort | None:
+    """How much cores interpret before they run natively; None for ever. InputError for an unknown engine."""
+    if chosen_engine(engine) == "interpreter":
+        return None
+    from xattn.sim.segments import Effort
+
+    return Effort() if engine == "auto" else Effort(0)
 
 
 def _no_complaint(cause: str) -> None:

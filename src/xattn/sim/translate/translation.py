@@ -93,7 +93,7 @@ def translated(source: Source, scalars: Sequence[int], jumps: Mapping[int, Itera
 
     `jumps`: where computed jumps were seen to go. XattnError for a program that cannot be translated.
     """
-    files = FileCache(cache_folder() / "translations", ".code", LARGEST)
+    files = _files()
     hints = _hints(files, source.key)
     places = {a: sorted({*jumps.get(a, ()), *hints.jumps.get(a, ())}) for a in {*jumps, *hints.jumps}}
     wanted = {storage_index()["lr"], storage_index()["LC"], *hints.registers}
@@ -106,6 +106,15 @@ def translated(source: Source, scalars: Sequence[int], jumps: Mapping[int, Itera
         if learned != hints:
             _write(files, source.key, learned)
     return Translation(stored, Code(stored.image, ("run",)), Modes(stored.choices, source.cpu, files), assumed)
+
+
+def is_kept(source: Source) -> bool:
+    """Whether something of this source has been translated before, and is still on the disk."""
+    return _files().read(source.key) is not None
+
+
+def _files() -> FileCache:
+    return FileCache(cache_folder() / "translations", ".code", LARGEST)
 
 
 def _made(

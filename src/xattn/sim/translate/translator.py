@@ -20,7 +20,7 @@ from xattn.sim.translate import layout
 from xattn.sim.translate.emit import GAVE_UP, JUMP, RETURNED, STOPPED
 from xattn.sim.translate.modes import Modes
 from xattn.sim.translate.native import Cpu, cpu
-from xattn.sim.translate.translation import Source, Translation, translated
+from xattn.sim.translate.translation import Source, Translation, is_kept, translated
 
 if TYPE_CHECKING:
     from xattn.sim.engine import Engine
@@ -94,13 +94,21 @@ class Translator:
         known = self._translations[start, stop_at]
         found = next((t for t in known if t.holds(scalars)), None)
         if found is None:
-            engine = self.engine
-            source = Source(
-                engine.program, start, stop_at, engine.memory.regions, engine.lock in self.granting, self.cpu
-            )
-            found = translated(source, scalars, self._jumps)
+            found = translated(self._source(start, stop_at), scalars, self._jumps)
             known.insert(0, found)
         return found
+
+    def versions(self, start: int, stop_at: int) -> int:
+        """How many translations there are, for different contents of registers."""
+        return len(self._translations[start, stop_at])
+
+    def is_on_disk(self, start: int, stop_at: int) -> bool:
+        """Whether a translation of this part of the program has been kept."""
+        return is_kept(self._source(start, stop_at))
+
+    def _source(self, start: int, stop_at: int) -> Source:
+        engine = self.engine
+        return Source(engine.program, start, stop_at, engine.memory.regions, engine.lock in self.granting, self.cpu)
 
     # the state, in and out
 
