@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +14,10 @@ from xattn.cli.progress import progress_bar
 from xattn.errors import InputError
 
 if TYPE_CHECKING:
-    from xattn.build.manifest import Manifest
+    from xattn.build.manifest import BuildRequest, Manifest
 
-_MAX_CYCLES = 100_000  # of a run on the simulator: a second or two; `xattn lint` allows more
+_MAX_CYCLES = 100_000  # of a run on the simulator, for each block of a core; `xattn lint` allows more
+_LARGEST = 1 << 20  # bytes of all builds' lines together
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -80,7 +82,7 @@ def build(
         raise InputError(f"cannot write to {out}: it is no folder")
     with progress_bar(f"building {kernel} for {design}"):
         files, cached = build_files(request)
-        found = _mistakes(files, folder.name) if check else []
+        found = _mistakes(request, files, folder.name) if check else []
     for line in found:
         typer.echo(line, err=True)
     if any(line.startswith("error") for line in found):
@@ -97,14 +99,26 @@ def build(
         typer.echo(_summary(read_manifest(files[MANIFEST]), cached), nl=False)
 
 
-def _mistakes(files: dict[str, bytes], name: str) -> list[str]:
-    """What lints find in the files of a build, a line each."""
+def _mistakes(request: BuildRequest, files: dict[str, bytes], name: str) -> list[str]:
+    """What lints find in the files of a build, a line each; kept like the build itself, since some lints run it."""
+    from xattn.build.cache import cache_key
+    from xattn.cache import FileCache, cache_folder
+
+    if request.toolchain != Toolchain.xattn.value:
+        return _looked_for(files, name)
+    kept = FileCache(cache_folder() / "lints", ".txt", _LARGEST)
+    key = cache_key(request)[:32] + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return kept.kept(key, lambda: "\n".join(_looked_for(files, name)).encode()).decode().splitlines()
+
+
+def _looked_for(files: dict[str, bytes], name: str) -> list[str]:
+    from xattn.build.manifest import MANIFEST, read_manifest
     from xattn.cli.lint import report_lines
     from xattn.lint.files import read_subject
     from xattn.lint.rules import lint
 
     subject = read_subject(files, name, lenient=True)
-    subject.max_cycles = _MAX_CYCLES
+    subject.max_cycles = _MAX_CYCLES * read_manifest(files[MANIFEST]).blocks
     return report_lines(lint(subject))
 
 

@@ -56,7 +56,7 @@ def _run(subject: Subject) -> Runs:
     outputs = {m.argument for task in tasks_of(stream).tasks if not task.channel.to_array for m in task.moved}
     results: list[ArrayResult] = []
     try:
-        array = Array(core_cycles=len(_SEEDS) * subject.max_cycles)
+        array = Array(core_cycles=len(_SEEDS) * subject.max_cycles, engine="auto")
         array.load(image.content.cdo)
         for seed in _SEEDS:
             buffers = _buffers(sizes, inputs, seed)
