@@ -19,6 +19,7 @@ from modulo_oracle import judge, registers_taken
 from xattn.compiler import compile as compile_module
 from xattn.compiler.compile import CompiledKernel, compile_kernel
 from xattn.compiler.dependence import Edge, Graph, build_graph
+from xattn.compiler.interval_bounds import least_interval
 from xattn.compiler.ir import Loop, Operation
 from xattn.compiler.known import KnownSchedule, ScheduleFiles, loop_key, read_entries, usable_schedules
 from xattn.compiler.language import Kernel, VectorType, int8
@@ -102,10 +103,22 @@ def test_a_known_schedule_is_taken_where_it_is_shorter() -> None:
 
 
 def test_a_known_schedule_that_is_no_shorter_changes_nothing() -> None:
-    same = ModuloSchedule(searched().schedule.interval, [c + 1 for c in searched().schedule.cycles], [])
-    same.choices = list(searched().schedule.choices)
-    found = compile_kernel(copy, "copy", lambda _: [slower(), same])
+    longer = ModuloSchedule(searched().schedule.interval + 1, list(searched().schedule.cycles), [])
+    longer.choices = list(searched().schedule.choices)
+    found = compile_kernel(copy, "copy", lambda _: [slower(), longer])
     assert found.code == ALONE.code and not the_loop(found).is_known
+
+
+def test_nothing_is_searched_where_no_interval_can_be_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(*_: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr("xattn.compiler.schedule.modulo_schedule", search)
+    assert least_interval(searched().graph).interval == searched().schedule.interval
+    found = compile_kernel(copy, "copy", lambda _: [slower(), searched().schedule])
+    assert the_loop(found).is_known and found.code == ALONE.code
+    with pytest.raises(AssertionError, match="searched"):
+        compile_kernel(copy, "copy", lambda _: [slower()])
 
 
 @pytest.mark.usefixtures("no_search")

@@ -75,20 +75,6 @@ def test_lesser_compares_unsigned_lanes() -> None:
     np.testing.assert_array_equal(result(lambda k, x, y: k.lesser(x, y), WORDS, a, b, WORDS), expected)
 
 
-@pytest.mark.parametrize("in_vector", [False, True])
-@pytest.mark.parametrize("amount", [0, 1, 7, 31])
-def test_rows_are_shifted_in_memory_rounding_down(amount: int, in_vector: bool) -> None:
-    row = VectorType(int32, 8)
-    before = lanes(row)
-
-    def kernel(k: Kernel) -> None:
-        rows = k.argument("rows", row, (1,))
-        k.shift_row(rows.element(0), k.shift_amount(0), k.shift_amount(amount), in_vector=in_vector)
-
-    found, _, _ = run(kernel, {"rows": before}, "rows", before)
-    np.testing.assert_array_equal(found, before >> amount)
-
-
 @pytest.mark.parametrize("type", [BYTES, UNSIGNED])
 @pytest.mark.parametrize("half", [0, 1])
 def test_bytes_are_unpacked_with_their_sign(type: VectorType, half: int) -> None:
@@ -259,3 +245,36 @@ def test_operands_of_another_type_are_refused(make: Callable[[Kernel, Vector], o
 
     with pytest.raises(InputError, match=message):
         compile_kernel(kernel, "test")
+
+
+def test_two_halves_are_loaded_side_by_side() -> None:
+    def kernel(k: Kernel) -> None:
+        x, out = k.argument("x", HALF, (3,)), k.argument("out", BYTES, (1,))
+        out[0] = k.load_halves(x.element(2), x.element(0))
+        with pytest.raises(InputError, match="two vectors of 32 bytes"):
+            k.load_halves(out.element(0), out.element(0))
+
+    x = lanes(HALF, 3)
+    found, _, _ = run(kernel, {"x": x}, "out", lanes(BYTES))
+    np.testing.assert_array_equal(found, np.concatenate([x[2], x[0]]))
+
+
+@pytest.mark.parametrize("amounts", [(0, 1, 2, 31), (31, 0, 30, 5)])
+def test_rows_are_shifted_as_they_are_loaded(amounts: tuple[int, ...]) -> None:
+    def kernel(k: Kernel) -> None:
+        x, out = (k.argument(name, AccumulatorType(), (2,)) for name in ("x", "out"))
+        shifts = k.argument("shifts", UNSIGNED, (1,))
+        by, zero = shifts[0], k.shift_amount(0)
+        elements = x.element(0), x.element(1)
+        for i, shifted in enumerate(k.load_shifted(elements, zero, (k.byte_amount(by, 3 * r) for r in range(4)))):
+            out[i] = shifted
+
+    info = np.iinfo(np.int32)
+    x = RNG.integers(info.min, info.max + 1, (2, 4, 8)).astype(np.int32)
+    x[0, :, 0], x[1, :, 0] = info.min, info.max
+    x[:, :, 1], x[:, :, 2] = -1, 0
+    shifts = lanes(UNSIGNED)
+    shifts[: 3 * 4 : 3] = amounts
+    found, result, _ = run(kernel, {"x": x, "shifts": shifts}, "out", x)
+    np.testing.assert_array_equal(found, x >> np.array(amounts)[:, None])
+    assert not result.findings

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -28,6 +29,7 @@ from xattn.compiler.ir import (
     Region,
     VirtualRegister,
     When,
+    regions,
 )
 from xattn.compiler.language.recorder import constant_choices
 from xattn.errors import InputError
@@ -139,7 +141,8 @@ class _Addresses:
                 yield from self._groups(item.body, (*path, item))
                 continue
             if isinstance(item, When):
-                yield from self._groups(item.body, path)
+                for inner in regions(item):
+                    yield from self._groups(inner, path)
                 continue
             found: dict[tuple[Array, Affine, bool], _Group] = {}
             for operation in item.operations:
@@ -355,21 +358,19 @@ def _find(region: Region, wanted: Loop) -> tuple[Region, int]:
     for position, item in enumerate(region):
         if item is wanted:
             return region, position
-        if isinstance(item, (Loop, When)):
-            try:
-                return _find(item.body, wanted)
-            except LookupError:
-                continue
+        for inner in () if isinstance(item, Block) else regions(item):
+            with suppress(LookupError):
+                return _find(inner, wanted)
     raise LookupError(wanted.name)
 
 
 def _block_of(region: Region, operation: Operation) -> Block:
     for item in region:
-        if isinstance(item, (Loop, When)):
-            try:
-                return _block_of(item.body, operation)
-            except LookupError:
-                continue
-        elif any(op is operation for op in item.operations):
-            return item
+        if isinstance(item, Block):
+            if any(op is operation for op in item.operations):
+                return item
+            continue
+        for inner in regions(item):
+            with suppress(LookupError):
+                return _block_of(inner, operation)
     raise LookupError(repr(operation))

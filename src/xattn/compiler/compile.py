@@ -13,14 +13,14 @@ from xattn.compiler.control import Section, to_sections
 from xattn.compiler.dataflow import assert_dataflow
 from xattn.compiler.dead import remove_dead
 from xattn.compiler.emit import Emitted, emit, separate_loop_setup
-from xattn.compiler.ir import Array, Choice, Operation, Program, VirtualRegister, locations
+from xattn.compiler.ir import Array, Choice, Location, Operation, Program, VirtualRegister, locations
 from xattn.compiler.language.kernel import Kernel
 from xattn.compiler.language.recorder import constant_choices
 from xattn.compiler.legality import assert_legal, state_at_reset
 from xattn.compiler.limits import OutOfRegistersError, require_room, too_crowded
 from xattn.compiler.liveness import Liveness, analyse, fits, pressure, shared_file
 from xattn.compiler.place import place_arrays
-from xattn.compiler.schedule import KnownSchedules, Policy, known_loop, schedule_section
+from xattn.compiler.schedule import KnownSchedules, Policy, known_loop, minimal_loop, schedule_section
 from xattn.compiler.scheduled import PipelinedLoop, ScheduledSection, StraightSection
 from xattn.errors import InputError
 from xattn.isa.codec import Bundle
@@ -110,7 +110,7 @@ class _Restraint:
 
     def loop(self, section: Section, live: Liveness) -> ScheduledSection:
         """As `schedule`, each loop once."""
-        where = frozenset(live.into[section]), frozenset(live.out_of[section])
+        where = _virtual(live.into[section]), _virtual(live.out_of[section])
         key = section.loop, self.level[section.name], section.name in self.refused, where
         if key not in self.loops:
             self.loops[key] = self.schedule(section, live)
@@ -125,12 +125,15 @@ class _Restraint:
         def has_registers(candidate: ScheduledSection) -> bool:
             return fits(candidate, live)
 
+        taken = section.loop is not None and section.name not in self.refused
+        if taken and (known := minimal_loop(section, self.known, has_registers)):
+            return known
         for level in range(self.level[section.name], len(_POLICIES)):
             scheduled = schedule_section(section, _POLICIES[level], has_registers)
             self.level[section.name] = level
             if has_registers(scheduled):
                 break
-        if section.loop is None or section.name in self.refused:
+        if not taken:
             return scheduled
         return known_loop(scheduled, self.known, has_registers) or scheduled
 
@@ -153,6 +156,11 @@ class _Restraint:
             self.refused.add(scheduled.section.name)
         else:
             self.level[scheduled.section.name] += 1
+
+
+def _virtual(found: set[Location]) -> frozenset[Location]:
+    """Without the registers that are the caller's: no loop has to make room for these."""
+    return frozenset(location for location in found if isinstance(location[0], VirtualRegister))
 
 
 def _is_known(scheduled: ScheduledSection) -> bool:

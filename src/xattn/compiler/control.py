@@ -43,6 +43,11 @@ class Section:
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def always_branches(self) -> bool:
+        """Whether control never goes on to the section behind this one: it returns, or jumps whatever the data."""
+        return self.branch is not None and "conditional" not in self.branch.opcode.flags
+
 
 def to_sections(program: Program) -> list[Section]:
     """Lay the program out in sections, in order of address, and connect them."""
@@ -52,8 +57,7 @@ def to_sections(program: Program) -> list[Section]:
     sections = [s for s in builder.sections if s.operations or s.branch or s.loop or s.name in builder.targets]
     by_name = {section.name: section for section in sections}
     for section, following in zip(sections, [*sections[1:], None], strict=True):
-        returns = section.branch is not None and section.target is None
-        if following is not None and not returns:
+        if following is not None and not section.always_branches:
             section.successors.append(following)
         if section.loop is not None:
             section.successors.append(section)
@@ -92,14 +96,25 @@ class _Builder:
                 self._counted_loop(item)
 
     def _conditional(self, item: When) -> None:
+        opcodes = instruction_table().opcodes
         after = self._name("unless")
         operands: dict[str, Reference] = {"mRx": item.condition, "cpmaddr": Label(after)}
-        self.current.branch = Operation((Choice(instruction_table().opcodes["JZ"], operands),), origin=item.origin)
-        self.current.target = after
-        self.targets.add(after)
+        self._branch(Operation((Choice(opcodes["JZ"], operands),), origin=item.origin), after)
         self._start(self._name("when"))
         self.region(item.body)
+        if item.otherwise:
+            done = self._name("done")
+            jump = Operation((Choice(opcodes["J_jump_imm"], {"cpmaddr": Label(done)}),), origin=item.origin)
+            self._branch(jump, done)
+            self._start(after)
+            self.region(item.otherwise)
+            after = done
         self._start(after)
+
+    def _branch(self, branch: Operation, target: str) -> None:
+        """End the present section in a branch ahead."""
+        self.current.branch, self.current.target = branch, target
+        self.targets.add(target)
 
     def _hardware_loop(self, loop: Loop) -> None:
         body = loop.body[0]

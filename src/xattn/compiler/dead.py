@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xattn.compiler.ir import Block, LowHalf, Operation, Part, Program, Reference, VirtualRegister, blocks, conditions
+from xattn.compiler.ir import (
+    Block,
+    Half,
+    LowHalf,
+    Operation,
+    Part,
+    Program,
+    Reference,
+    VirtualRegister,
+    blocks,
+    conditions,
+)
 from xattn.isa.model import Register
 
 
@@ -47,6 +58,6 @@ def _registers(operation: Operation) -> Iterator[tuple[VirtualRegister | Registe
 
 
 def _whole(reference: Reference | None) -> VirtualRegister | Register | None:
-    if isinstance(reference, (Part, LowHalf)):
+    if isinstance(reference, (Part, Half, LowHalf)):
         return reference.whole
     return reference if isinstance(reference, (VirtualRegister, Register)) else None

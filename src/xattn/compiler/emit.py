@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xattn.compiler.ir import Choice, Label, LowHalf, Operation, Part, Reference, VirtualRegister
+from xattn.compiler.ir import Choice, Half, Label, LowHalf, Operation, Part, Reference, VirtualRegister
 from xattn.compiler.limits import too_large
 from xattn.compiler.scheduled import ScheduledSection, StraightSection
 from xattn.isa.codec import Bundle, Instruction, Value
@@ -73,6 +73,8 @@ def _value(reference: Reference, registers: dict[VirtualRegister, Register], lab
         return registers[reference]
     if isinstance(reference, LowHalf):
         return registers[reference.whole]
+    if isinstance(reference, Half):
+        return reference.of(registers[reference.whole])
     if isinstance(reference, Part):
         return registers[reference.whole].storage[reference.index]
     if isinstance(reference, Label):

@@ -61,6 +61,23 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Half:
+    """The low (0) or high (1) half of a virtual register, as an operand that names the half: bml and bmh of cm."""
+
+    whole: VirtualRegister
+    index: int
+
+    @property
+    def example(self) -> Register:
+        """A register of the same shape."""
+        return self.of(self.whole.example)
+
+    def of(self, whole: Register) -> Register:
+        """The half of a real register."""
+        return whole.parts[self.index]
+
+
+@dataclass(frozen=True, slots=True)
 class LowHalf:
     """An operand that names a whole register of which only the low half is read (the 4×8 side of a block product)."""
 
@@ -94,7 +111,7 @@ class Address(int):
         return address
 
 
-Reference = VirtualRegister | Part | LowHalf | Register | Label | int
+Reference = VirtualRegister | Part | Half | LowHalf | Register | Label | int
 Location = tuple[VirtualRegister | Register, int]  # storage leaf of a register
 
 
@@ -104,6 +121,9 @@ def locations(reference: Reference) -> tuple[Location, ...]:
         return tuple((reference, leaf) for leaf in range(len(reference.example.storage)))
     if isinstance(reference, LowHalf):
         reference = reference.whole.part(0)
+    if isinstance(reference, Half):
+        leaves = len(reference.example.storage)
+        return tuple((reference.whole, reference.index * leaves + leaf) for leaf in range(leaves))
     if isinstance(reference, Part):
         return ((reference.whole, reference.index),)
     if isinstance(reference, Register):
@@ -252,11 +272,12 @@ class Block:
 
 @dataclass(eq=False)
 class When:
-    """A body done once or, where `condition` is zero, not at all. It is no part of a hardware loop."""
+    """A body done once or, where `condition` is zero, `otherwise` in its place. They are no part of a hardware loop."""
 
     condition: VirtualRegister
     body: Region = field(default_factory=list)
     origin: Origin = Origin()
+    otherwise: Region = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -307,13 +328,19 @@ class Program:
 Region = list["Block | Loop | When"]
 
 
+def regions(item: Loop | When) -> tuple[Region, ...]:
+    """The regions inside of a loop or a conditional part."""
+    return (item.body, item.otherwise) if isinstance(item, When) else (item.body,)
+
+
 def blocks(region: Region) -> Iterator[Block]:
     """Every block of a region, in order."""
     for item in region:
         if isinstance(item, Block):
             yield item
         else:
-            yield from blocks(item.body)
+            for inner in regions(item):
+                yield from blocks(inner)
 
 
 def conditions(region: Region) -> Iterator[VirtualRegister]:
@@ -322,7 +349,8 @@ def conditions(region: Region) -> Iterator[VirtualRegister]:
         if isinstance(item, When):
             yield item.condition
         if not isinstance(item, Block):
-            yield from conditions(item.body)
+            for inner in regions(item):
+                yield from conditions(inner)
 
 
 def class_of(opcode: Opcode, name: str) -> RegisterClass:

@@ -6,7 +6,18 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from xattn.compiler.ir import Choice, Label, Location, LowHalf, Operation, Part, Reference, VirtualRegister, locations
+from xattn.compiler.ir import (
+    Choice,
+    Half,
+    Label,
+    Location,
+    LowHalf,
+    Operation,
+    Part,
+    Reference,
+    VirtualRegister,
+    locations,
+)
 from xattn.isa.codec import Instruction
 from xattn.isa.model import CountOf, Immediate, Opcode, Register
 from xattn.isa.timing import itinerary_of
@@ -78,7 +89,7 @@ def example_instruction(choice: Choice) -> Instruction:
 
 
 def _example(opcode: Opcode, position: int, reference: Reference | None) -> Register | int:
-    if isinstance(reference, (VirtualRegister, Part, LowHalf)):
+    if isinstance(reference, (VirtualRegister, Part, Half, LowHalf)):
         return reference.example
     if isinstance(reference, Label):
         return 0

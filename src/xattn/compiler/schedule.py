@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from xattn.compiler.control import Section
 from xattn.compiler.dependence import Edge, Graph, build_graph
+from xattn.compiler.interval_bounds import least_interval
 from xattn.compiler.machine import OperationTiming
 from xattn.compiler.modulo import ModuloSchedule, modulo_schedule
 from xattn.compiler.reservation import ReservationTable
@@ -23,6 +24,7 @@ from xattn.isa.timing import DELAY_SLOTS
 # Of an iteration's length: an interval above it is not worth a prologue and an epilogue.
 _WORTHWHILE = 0.95
 _NARROW = (32, 16, 8)  # windows that are tried for loops
+_WIDE = (48, 40, 28)  # and for straight code
 _LONGEST = 4096  # cycles; a section that needs more is a defect of the scheduler, not of the kernel
 
 KnownSchedules = Callable[[Graph], Iterable[ModuloSchedule]]  # legal schedules of a loop that somebody found before
@@ -48,12 +50,19 @@ def schedule_section(
     if section.loop is not None:
         straight = _shortest_iteration(section, policy.window, fits)
         return (_pipeline(section, straight, fits) if policy.pipeline else None) or straight
+    windows = [policy.window, *(_WIDE if policy.window is None else ())]
+    found = [_schedule_straight(section, window) for window in windows]
+    return min(found, key=lambda straight: (not fits(straight), straight.length))
+
+
+def _schedule_straight(section: Section, window: int | None) -> StraightSection:
+    """Straight code, in which each operation is issued once."""
     operations = list(section.operations)
     count = len(operations)
     if section.branch is not None:
         operations.append(section.branch)
     graph = build_graph(operations, early=True)
-    cycles, choices = _place_all(graph, count, policy.window)
+    cycles, choices = _place_all(graph, count, window)
     scheduled = StraightSection(section, graph, cycles, choices, 0)
     scheduled.lengthen(scheduled.drained)
     if section.branch is not None:
@@ -94,6 +103,21 @@ def known_loop(
     loops = [PipelinedLoop(section, graph, schedule, found, is_known=True) for schedule in usable]
     shorter = [candidate for candidate in loops if candidate.cycles_of_loop < found.cycles_of_loop]
     return next((best for best in sorted(shorter, key=lambda c: c.cycles_of_loop) if fits(best)), None)
+
+
+def minimal_loop(
+    section: Section, known: KnownSchedules, fits: Callable[[ScheduledSection], bool]
+) -> PipelinedLoop | None:
+    """The loop with a known schedule that `fits` and whose interval no search can make shorter, if there is one."""
+    assert section.loop is not None
+    graph = build_graph(section.operations, section.loop)
+    usable = [schedule for schedule in known(graph) if schedule.stages <= section.loop.trips]
+    shortest = min(usable, key=lambda schedule: schedule.interval, default=None)
+    if shortest is None or shortest.interval > least_interval(graph).interval:
+        return None
+    instead = _shortest_iteration(section, None, fits)
+    found = PipelinedLoop(section, graph, shortest, instead, is_known=True)
+    return found if found.cycles_of_loop < instead.cycles_of_loop and fits(found) else None
 
 
 def _heights(graph: Graph) -> list[int]:

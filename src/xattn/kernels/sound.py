@@ -4,16 +4,19 @@ Per query row the state is a reference (the running max, in whole octaves), the 
 int32 accumulators of weights times V. The kernel has four parts:
 
 1. scores S = Q·Kᵀ in 1/128 octave (16 bits) and each row's largest, a tile of 16×16 at a time;
-2. new references; where any rises, old sums are shifted down;
+2. new references;
 3. weights P = 2^(S − reference) in 8 bits, by reading fixed-point octaves as bfloat16;
 4. sums += P·V and running sums += P·1, a tile of 16×16 at a time.
+
+Where any reference rises, another version of 3 and 4 also shifts old sums down, in slots that are idle otherwise:
+running sums beside the weights, the others as they are loaded.
 
 Layouts (all made by DMA descriptors from row-major data, runs of 8 bytes): Q `[4, 8, 4]` 4×8 blocks, by group of
 sixteen rows, depth and row block; K and V `[4, 8, 2]` 8×8 blocks, by pair of block columns (of keys, of V's columns),
 depth or keys, and block; sums in two arrays of even and odd block columns, `[4, 4, 4]` 4×8 int32 each, by group, pair
-and row block; state, for each group, sixteen references less one octave, int16, twice over, and sixteen running sums,
-int32. A kernel with a mask of keys has, behind each pair of K, a 4×8 block of limits for each of its two, int16; one
-with a causal mask has as many again as there are distances, behind all pairs.
+and row block; state, for each group, sixteen references less one octave, int16, the sixteen before the block (on entry
+anything), and sixteen running sums, int32. A kernel with a mask of keys has, behind each pair of K, a 4×8 block of
+limits for each of its two, int16; one with a causal mask has as many again as there are distances, behind all pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ import numpy as np
 
 from xattn.compiler.ir import VirtualRegister
 from xattn.compiler.language import (
+    Accumulator,
     AccumulatorType,
+    Index,
     Kernel,
     Scalar,
     Vector,
@@ -31,6 +36,7 @@ from xattn.compiler.language import (
     int8,
     int16,
     int32,
+    minimum,
     product,
     uint8,
 )
@@ -43,7 +49,7 @@ RIGHT = VectorType(int8, 64)
 LANES = VectorType(int16, 32)
 WEIGHTS = VectorType(uint8, 32)
 TWO_WEIGHTS = VectorType(uint8, 64)
-RISES = VectorType(int16, 16)
+REFERENCES = VectorType(int16, 16)
 ROW = VectorType(int32, 8)
 SUMS = AccumulatorType()
 
@@ -54,6 +60,9 @@ DEPTH = 8  # 8-wide pieces of 64
 # another, not all at once. Then the store port keeps up, and accumulators of the next tile can be loaded meanwhile.
 SCORE_RUNS = (*((c,) for c in range(6)), (6, 7))
 SUM_RUNS = ((0, 1, 2, 3), (4, 5, 6, 7))
+KEPT = 3  # pieces of V that stay in registers from two row blocks to the other two
+REVERSED = tuple(reversed(range(DEPTH)))
+ROW_SUMS_AFTER = (1, 5)  # steps; soon, since the next iteration waits for the pointer into the state
 DISTANCES_BEFORE = 14  # distances of row blocks from block columns that are below zero
 OCTAVE_BITS = OCTAVE.bit_length() - 1
 WEIGHT_BITS = 16  # p16 = floor(2^16 · 2^x)
@@ -71,7 +80,7 @@ def sound(k: Kernel, tokens: int, width: int, *, masked: bool = False, causal: b
     keys = k.argument("k", RIGHT, (PAIRS + 2 * causal, DEPTH + masked, COLUMNS), bank=0)
     values = k.argument("v", RIGHT, (PAIRS, DEPTH, COLUMNS), bank=1)
     sums = [k.argument(f"sums{i}", SUMS, (GROUPS, PAIRS, ROWS), bank=2 + i) for i in range(COLUMNS)]
-    state = k.argument("state", LANES, (GROUPS, 2), bank=1)
+    state = k.argument("state", LANES, (GROUPS, 2), bank=2)
     shift = k.scalar("shift")
     # behind a tile's scores lies the maximum of each of its rows
     scores = k.scratch("scores", LANES, (GROUPS, PAIRS, ROWS * COLUMNS + 1), bank=1)
@@ -81,15 +90,20 @@ def sound(k: Kernel, tokens: int, width: int, *, masked: bool = False, causal: b
     with k.stage(SCORES):
         score_tiles(k, q, keys, scores, k.shift_amount(shift), masked=masked, causal=causal)
     k.set_control("crSat", 0)
-    old = k.scratch("old references", LANES, (GROUPS,), bank=0)
+    pattern = np.repeat(dither_pattern(DEFAULT_OPTIONS.dither).reshape(DEPTH, 1, 8), 4, axis=1).reshape(DEPTH, 32)
+    dithers = k.constant("dither", pattern, int16, bank=3).blocks(LANES, DEPTH)
     with k.stage(SOFTMAX, "references"):
-        rise = raise_references(k, scores, state, old, subtrahends)
-    with k.stage(SOFTMAX, "rescale"), k.when(rise):
-        rescale(k, state, old, sums)
-    with k.stage(SOFTMAX, "weights"):
-        weigh(k, scores, subtrahends, weights)
-    with k.stage(OUTPUT):
-        weighted_sums(k, weights, values, sums, state.blocks(ROW, GROUPS, 4))
+        rise = raise_references(k, scores, state, subtrahends)
+    with k.when(rise):
+        with k.stage(SOFTMAX, "weights"):
+            weigh(k, scores, subtrahends, dithers, weights, rescaling=state)
+        with k.stage(OUTPUT):
+            rescaled_sums(k, weights, values, sums, state)
+    with k.otherwise():
+        with k.stage(SOFTMAX, "weights"):
+            weigh(k, scores, subtrahends, dithers, weights)
+        with k.stage(OUTPUT):
+            weighted_sums(k, weights, values, sums, state)
 
 
 def score_tiles(
@@ -147,47 +161,28 @@ def maximum_of(k: Kernel, mode: str, low: Vector, high: Vector) -> Vector:
     return k.maximum(k.shuffle(f"{mode}_lo", low, high), k.shuffle(f"{mode}_hi", low, high))
 
 
-def raise_references(k: Kernel, scores: View, state: View, old: View, subtrahends: View) -> Scalar:
+def raise_references(k: Kernel, scores: View, state: View, subtrahends: View) -> Scalar:
     """Each row's reference raised to its maximum in whole octaves; what its scores are reduced by, for row blocks.
 
-    Gives a scalar that is zero where none rises.
+    Gives a scalar that is zero where none rises. The reference before stays behind the new one.
     """
     rise: Scalar | None = None
     octaves = k.vector_constant("whole octaves", np.full(32, -OCTAVE), int16)
     unbias = k.vector_constant("unbias", np.full(32, OCTAVE - BIAS), int16)
+    references = state.blocks(REFERENCES, GROUPS, 4)
     for i in range(GROUPS):
         tops = [scores[i, j, ROWS * COLUMNS] for j in range(PAIRS)]
         top = k.maximum(k.maximum(*tops[:2]), k.maximum(*tops[2:]))
         # the old one is at least the lowest there may be; that less the bias still fits 16 bits
-        old[i] = known = state[i, 0]
+        known = k.load_halves(references.element(i, 0), references.element(i, 0))
         reference, rows = k.maximum_and_rise(known, k.bit_and(top, octaves))
         rise = Scalar(k, rows) if rise is None else rise | Scalar(k, rows)
-        state[i, 0] = reference
+        references[i, 0], _ = k.halves(reference, REFERENCES)
+        references[i, 1], _ = k.halves(known, REFERENCES)
         for a, block in enumerate(row_blocks(k, k.add(reference, unbias))):
             subtrahends[i, a] = block
     assert rise is not None
     return rise
-
-
-def rescale(k: Kernel, state: View, old: View, sums: list[View]) -> None:
-    """Divide each row's sums by two to the octaves by which its reference rose, rounding down."""
-    rows = ROWS * 4
-    rises = k.scratch("rises", RISES, (GROUPS,), bank=1)
-    most = k.vector_constant("most octaves", np.full(32, MAX_RESCALE * OCTAVE), int16)
-    for group in range(GROUPS):  # unsigned: a rise may be above the largest signed number of 16 bits
-        rises[group] = k.halves(k.lesser(k.subtract(state[group, 0], old[group]), most), RISES)[0]
-    of_rows = rises.strided(int16, (GROUPS, rows), (RISES.bytes, int16.bytes))
-    running = state.strided(int32, (GROUPS, 2 * rows), (2 * LANES.bytes, int32.bytes))
-    sums_of = [half.blocks(ROW, GROUPS, PAIRS, rows) for half in sums]
-    zero = k.shift_amount(0)
-    for i, row in k.grid(GROUPS, rows, name="rescale rows"):
-        octaves = of_rows[i, row] >> OCTAVE_BITS
-        running[i, row + rows] = running[i, row + rows] >> octaves
-        by = k.shift_amount(octaves)
-        for b, half in enumerate(sums_of):
-            for j in range(PAIRS):
-                # in vectors for one half: then both load ports have work
-                k.shift_row(half.element(i, j, row), zero, by, in_vector=b == 0)
 
 
 def row_blocks(k: Kernel, rows: Vector) -> list[Vector]:
@@ -200,14 +195,16 @@ def row_blocks(k: Kernel, rows: Vector) -> list[Vector]:
     return blocks
 
 
-def weigh(k: Kernel, scores: View, subtrahends: View, weights: View) -> None:
-    """P = 2^(S − reference), 8 bits, dithered."""
-    pattern = dither_pattern(DEFAULT_OPTIONS.dither).reshape(DEPTH, 1, 8)
-    table = k.constant("dither", np.repeat(pattern, 4, axis=1).reshape(DEPTH, 32), int16, bank=3)
-    dithers = table.blocks(LANES, DEPTH)
+def weigh(
+    k: Kernel, scores: View, subtrahends: View, dithers: View, weights: View, rescaling: View | None = None
+) -> None:
+    """P = 2^(S − reference), 8 bits, dithered. Beside that `rescaling`: the state, whose running sums are shifted."""
     pairs_of_rows = weights.blocks(TWO_WEIGHTS, GROUPS, DEPTH, ROWS // 2)
     scale = k.shift_amount(WEIGHT_BITS)
-    for i, j in k.grid(GROUPS, PAIRS, name="weights"):
+    for i, j in k.grid(GROUPS, PAIRS, name="weights" if rescaling is None else "weights, rescaling"):
+        if rescaling is not None:
+            with k.stage(SOFTMAX, "rescale"):
+                shift_running_sums(rescaling, i, j)
         for half in range(ROWS // 2):
             reduce_by = [subtrahends[i, 2 * half + a] for a in (0, 1)]
             for b in range(COLUMNS):
@@ -219,14 +216,23 @@ def weigh(k: Kernel, scores: View, subtrahends: View, weights: View) -> None:
                 pairs_of_rows[i, 2 * j + b, half] = k.high_bytes(*words)
 
 
-def weighted_sums(k: Kernel, weights: View, values: View, sums: list[View], running: View) -> None:
+def shift_running_sums(state: View, i: Index, part: Index) -> None:
+    """Divide the running sums of a quarter of a group's rows by two to the octaves by which their references rose.
+
+    Like all sums, rounded down. One at a time: the core shifts all lanes of a vector by the same amount.
+    """
+    group, row = 2 * LANES.bytes, (PAIRS, 4)
+    references = state.strided(int16, (GROUPS, 2, *row), (group, REFERENCES.bytes, 4 * int16.bytes, int16.bytes))
+    running = state.strided(int32, (GROUPS, 2, *row), (group, LANES.bytes, 4 * int32.bytes, int32.bytes))
+    for r in range(4):
+        octaves = (references[i, 0, part, r] - references[i, 1, part, r]) >> OCTAVE_BITS
+        running[i, 1, part, r] = running[i, 1, part, r] >> minimum(octaves, MAX_RESCALE)
+
+
+def weighted_sums(k: Kernel, weights: View, values: View, sums: list[View], state: View) -> None:
     """sums += P·V, running sums += P·1."""
-    constant = k.vector_constant("first row", np.repeat([1, 0], [8, 56]), int8)
-    first_row = Vector(constant.register, LEFT)
-    row_sums = k.accumulator()  # of eight rows, in its first row; nobody reads the others
-    with k.stage(SOFTMAX, "sum"):
-        row_sums.set(product(first_row, constant))
-    pairs_of_rows = weights.blocks(TWO_WEIGHTS, GROUPS, DEPTH, ROWS // 2)
+    first_row = k.vector_constant("first row", np.repeat([1, 0], [8, 56]), int8)
+    row_sums = RowSums(k, first_row, weights, state)
     for i, j in k.grid(GROUPS, PAIRS, name="weighted sums"):
         totals = [[k.load_accumulator(sums[b].element(i, j, a)) for b in range(COLUMNS)] for a in range(ROWS)]
         for n, keys in enumerate(SUM_RUNS):
@@ -236,13 +242,70 @@ def weighted_sums(k: Kernel, weights: View, values: View, sums: list[View], runn
                 for b in range(COLUMNS):
                     for d in range(len(keys)):
                         totals[a][b] += product(left[a][d], right[d][b])
-            of_rows = running.element(i, 2 + n)
-            with k.stage(SOFTMAX, "sum"):
-                k.reload_row(row_sums, 0, of_rows)
-                for b in range(COLUMNS):
-                    transposed = k.shuffle("T8_8x8", pairs_of_rows[i, 2 * j + b, n])
-                    row_sums += product(first_row, transposed)
-                k.store_row(of_rows, row_sums, 0)
+            row_sums.add(i, j, n)
         for a in range(ROWS):
             for b in range(COLUMNS):
                 sums[b][i, j, a] = totals[a][b]
+
+
+def rescaled_sums(k: Kernel, weights: View, values: View, sums: list[View], state: View) -> None:
+    """As `weighted_sums`, with the sums shifted as they are loaded.
+
+    Two row blocks after the other two: then half of the accumulators are stored, and loaded again, while the others
+    are at work. The second two take V's blocks in the opposite order, so that some are still there.
+    """
+    most = np.full(16, MAX_RESCALE * OCTAVE, np.int16).view(np.int8)
+    constants = k.vector_constant("first row, most octaves", np.concatenate([np.repeat([1, 0], [8, 24]), most]), int8)
+    row_sums = RowSums(k, constants, weights, state)
+    references = state.blocks(REFERENCES, GROUPS, 4)
+    zero = k.shift_amount(0)
+    for i, j in k.grid(GROUPS, PAIRS, name="weighted sums, rescaling"):
+        totals: list[tuple[Accumulator, Accumulator]] = []
+        with k.stage(SOFTMAX, "rescale"):
+            now = k.load_halves(references.element(i, 0), references.element(i, 0))
+            before = k.load_halves(references.element(i, 0), references.element(i, 1))
+            # rises stand in the high halves; unsigned, since one may be above the largest signed number of 16 bits
+            rise = k.lesser(k.subtract(now, before), constants.read_as(LANES))
+            octaves = k.add(rise, rise)  # in the high bytes
+            for a in range(ROWS):
+                lanes = range(ROWS * 4 + 4 * a, ROWS * 4 + 4 * (a + 1))
+                amounts = (k.byte_amount(octaves, 2 * lane + 1) for lane in lanes)
+                totals.append(k.load_shifted((sums[0].element(i, j, a), sums[1].element(i, j, a)), zero, amounts))
+        right: dict[int, list[Vector]] = {}
+        for step, (rows, c) in enumerate([*(((0, 1), c) for c in range(DEPTH)), *(((2, 3), c) for c in REVERSED)]):
+            if c not in right or c < DEPTH - KEPT:
+                right[c] = [values[j, c, b] for b in range(COLUMNS)]
+            for a in rows:
+                left = weights[i, c, a]
+                for b in range(COLUMNS):
+                    k.accumulate(totals[a][b], product(left, right[c][b]))
+            if step in ROW_SUMS_AFTER:
+                row_sums.add(i, j, ROW_SUMS_AFTER.index(step))
+        for a in range(ROWS):
+            for b in range(COLUMNS):
+                sums[b][i, j, a] = totals[a][b]
+
+
+class RowSums:
+    """Running sums += P·1, in one accumulator: eight rows at a time, in its first row; nobody reads the others.
+
+    `constants` starts with a 4×8 block whose first row is ones, the others zero.
+    """
+
+    def __init__(self, k: Kernel, constants: Vector, weights: View, state: View) -> None:
+        self.k, self.first_row = k, Vector(constants.register, LEFT)
+        self.weights = weights.blocks(TWO_WEIGHTS, GROUPS, DEPTH, ROWS // 2)
+        self.running = state.blocks(ROW, GROUPS, 4)
+        self.sums = k.accumulator()
+        with k.stage(SOFTMAX, "sum"):
+            self.sums.set(product(self.first_row, constants))
+
+    def add(self, i: Index, j: Index, n: int) -> None:
+        """For half a group's rows, number `n`, and one pair of blocks of keys."""
+        k, of_rows = self.k, self.running.element(i, 2 + n)
+        with k.stage(SOFTMAX, "sum"):
+            k.reload_row(self.sums, 0, of_rows)
+            for b in range(COLUMNS):
+                transposed = k.shuffle("T8_8x8", self.weights[i, 2 * j + b, n])
+                self.sums += product(self.first_row, transposed)
+            k.store_row(of_rows, self.sums, 0)

@@ -66,7 +66,7 @@ def follow(
 ) -> MachineOrder:
     """Execute the program in order and then its code, which collects the differences that show on the way.
 
-    `skip`: without the conditional parts.
+    `skip`: without the conditional parts, with what is done otherwise.
     """
     sections, names = _sections(compiled), code.names
     loops = counted_loops(sections)

@@ -126,7 +126,7 @@ class ProgramOrder:
         skip: bool = False,
     ) -> None:
         self.names, self.sections, self.loops, self.trips = names, sections, loops, trips
-        self.skip = skip  # conditional parts
+        self.skip = skip  # conditional parts, and do what is there for them otherwise
         self.footprints = footprints
         self.by_name = {section.name: position for position, section in enumerate(sections)}
         self.state: list[Token] = []
@@ -195,8 +195,9 @@ class ProgramOrder:
         if section.target is None:
             return None
         if section not in self.loops:
-            self.meaning.taken[step.one.number].append(self.skip)
-            return self.by_name[section.target] if self.skip else position + 1
+            taken = self.skip or section.always_branches
+            self.meaning.taken[step.one.number].append(taken)
+            return self.by_name[section.target] if taken else position + 1
         loop = self.loops[section]
         rounds[section] = (rounds[section] + 1) % self.trips.of[section]
         if loop.loop is not None:

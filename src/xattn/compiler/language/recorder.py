@@ -41,11 +41,10 @@ class Recorder:
 
     def __init__(self, name: str) -> None:
         self.program = Program(name, [], [], [], [])
-        self._entry = Block()  # constants are made once, on entry
-        self.program.body.append(self._entry)
-        self.program.body.append(Block())
-        self._regions: list[Region] = [self.program.body]
-        self._constants: dict[int, VirtualRegister] = {}
+        self._regions: list[Region] = []
+        # constants are made once, on entry to the program or to the conditional part that alone needs them
+        self._constants: list[tuple[Block, dict[int, VirtualRegister]]] = []
+        self._enter(self.program.body)
         self._stage: Stage | None = None
 
     # -- control flow ---------------------------------------------------------------------------------------------
@@ -77,9 +76,19 @@ class Recorder:
         """`with k.when(flag):` what follows is done only where the scalar is not zero."""
         item = When(condition.register, origin=self._origin())
         self._regions[-1].append(item)
-        self._regions.append(item.body)
+        self._enter(item.body)
         yield
-        self._regions.pop()
+        self._leave()
+
+    @contextlib.contextmanager
+    def otherwise(self) -> Iterator[None]:
+        """`with k.otherwise():` right behind a `with k.when(flag):` what follows is done only where that is not."""
+        before = self._regions[-1][-1] if self._regions[-1] else None
+        if not isinstance(before, When) or before.otherwise:
+            raise InputError("k.otherwise() stands right behind the k.when() to which it is the other way")
+        self._enter(before.otherwise)
+        yield
+        self._leave()
 
     @contextlib.contextmanager
     def stage(self, name: str, part: str = "") -> Iterator[None]:
@@ -90,6 +99,16 @@ class Recorder:
         before, self._stage = self._stage, Stage(name, part)
         yield
         self._stage = before
+
+    def _enter(self, region: Region) -> None:
+        entry = Block()
+        region += [entry, Block()]
+        self._regions.append(region)
+        self._constants.append((entry, {}))
+
+    def _leave(self) -> None:
+        self._regions.pop()
+        self._constants.pop()
 
     def _open(self, shape: tuple[int, ...], name: str) -> Loop:
         origin = self._origin()
@@ -129,13 +148,16 @@ class Recorder:
     # -- registers -----------------------------------------------------------------------------------------------------
 
     def in_register(self, value: Scalar | int) -> VirtualRegister:
-        """The register that holds a scalar; a constant is put into one on entry."""
+        """The register that holds a scalar; a constant is put into one on entry, to the program or a part of it."""
         if not isinstance(value, int):
             return value.register
-        if value not in self._constants:
-            register = self._constants[value] = self.new_register("r", f"const {value}")
-            self._entry.operations.append(Operation(constant_choices(register, value), origin=self._origin()))
-        return self._constants[value]
+        for _, constants in self._constants:
+            if value in constants:
+                return constants[value]
+        entry, constants = self._constants[-1]
+        register = constants[value] = self.new_register("r", f"const {value}")
+        entry.operations.append(Operation(constant_choices(register, value), origin=self._origin()))
+        return register
 
     def copy_into(self, register: VirtualRegister | Register, value: Scalar | int | Register) -> None:
         """Set a register to a value."""

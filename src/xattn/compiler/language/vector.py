@@ -7,10 +7,11 @@ accumulator: 256 multiply-accumulates in one cycle.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xattn.compiler.ir import Choice, LowHalf, MemoryReference, Part, Reference, VirtualRegister
+from xattn.compiler.ir import Choice, Half, LowHalf, MemoryReference, Part, Reference, VirtualRegister
 from xattn.compiler.language.recorder import Recorder
 from xattn.compiler.language.types import ScalarType, VectorType, int16
 from xattn.errors import InputError
@@ -109,12 +110,25 @@ class VectorOperations(Recorder):
         """Load a vector; a 64-byte one in two halves. Either load port will do."""
         assert isinstance(element.type, VectorType)
         register = self.new_register("x")
-        table = instruction_table().opcodes
         for half in range(element.type.bytes // 32):
-            target = {"dst": register.part(half)}
-            choices = (Choice(table["VLDB_dmw_ldb_ag_idx"], target), Choice(table["VLDA_dmw_lda_w_ag_idx"], target))
-            self.emit_choices(choices, MemoryReference(element.array, element.offset + 32 * half, 32, False))
+            self._load_half(register, half, element, 32 * half)
         return Vector(register, element.type)
+
+    def load_halves(self, low: View, high: View) -> Vector:
+        """Load two vectors of 32 bytes side by side."""
+        assert isinstance(low.type, VectorType)
+        if low.type != high.type or low.type.bytes != 32:
+            raise InputError(f"two vectors of 32 bytes and one type fill one of 64, found {low.type} and {high.type}")
+        register = self.new_register("x")
+        self._load_half(register, 0, low)
+        self._load_half(register, 1, high)
+        return Vector(register, VectorType(low.type.element, 2 * low.type.lanes))
+
+    def _load_half(self, register: VirtualRegister, half: int, element: View, ahead: int = 0) -> None:
+        table = instruction_table().opcodes
+        target = {"dst": register.part(half)}
+        choices = (Choice(table["VLDB_dmw_ldb_ag_idx"], target), Choice(table["VLDA_dmw_lda_w_ag_idx"], target))
+        self.emit_choices(choices, MemoryReference(element.array, element.offset + ahead, 32, False))
 
     def load_widened(self, element: View) -> Vector:
         """Load 32 bytes as 32 lanes of int16. Only the one load port can."""
@@ -162,6 +176,29 @@ class VectorOperations(Recorder):
             memory = MemoryReference(element.array, element.offset + 32 * row, 32, False)
             self.emit("VLDA_dmw_lda_am_ag_idx", {"dst": target.register.part(row)}, memory)
 
+    def load_shifted(
+        self, elements: tuple[View, View], zero: VirtualRegister, amounts: Iterable[VirtualRegister]
+    ) -> tuple[Accumulator, Accumulator]:
+        """Load two 4×8 accumulators whose rows are shifted right on the way, by the rules of narrowing: row i of both
+        by `amounts[i]`, each of which is asked for when its turn comes. `zero`: a shift amount of 0.
+
+        A row becomes 64 bits wide as it is loaded. The same row of both is then one shift, two rows of one a shuffle.
+        Until its own rows come, the second accumulator is where rows are wide: no other is needed.
+        """
+        first, second = self.accumulator(), self.accumulator()
+        rows = []
+        for row, amount in enumerate(amounts):
+            for place, element in enumerate(elements):
+                memory = MemoryReference(element.array, element.offset + 32 * row, 32, False)
+                self.emit("VLDA_UPS_S64_S32_ag_idx", {"dst": Half(second.register, place), "shft": zero}, memory)
+            rows.append(self.new_register("x"))
+            self.emit("VSRS_S32_S64_mv_x_srs", {"dst": rows[-1], "src": second.register, "shft": amount})
+        for target, mode in ((first, "T256_2x2_lo"), (second, "T256_2x2_hi")):
+            for half in (0, 1):
+                sources = {"s1": rows[2 * half], "s2": rows[2 * half + 1], "mod": self.in_register(SHUFFLES[mode])}
+                self.emit("VSHUFFLE", {"dst": Half(target.register, half), **sources})
+        return first, second
+
     def store_accumulator(self, element: View, value: Accumulator) -> None:
         """Store a 4×8 accumulator, row by row."""
         for row in range(4):
@@ -177,22 +214,6 @@ class VectorOperations(Recorder):
         """Store a row of an accumulator: eight int32."""
         memory = MemoryReference(element.array, element.offset, 32, True)
         self.emit("VST_dmw_sts_am_ag_idx", {"src": value.register.part(row)}, memory)
-
-    def shift_row(self, element: View, zero: VirtualRegister, by: VirtualRegister, *, in_vector: bool = False) -> None:
-        """Shift eight int32 in memory right, by the rules of narrowing. `zero`: a shift amount of 0.
-
-        They become 64 bits wide as they are loaded, which only the one load port can; or, `in_vector`, in a slot of
-        its own after a load by either port.
-        """
-        wide = self.new_register("bm")
-        if in_vector:
-            row = self.load_vector(element)
-            self.emit("VUPS_S64_S32_mv_ups_w2b", {"dst": wide, "src": row.register.part(0), "shft": zero})
-        else:
-            source = MemoryReference(element.array, element.offset, 32, False)
-            self.emit("VLDA_UPS_S64_S32_ag_idx", {"dst": wide, "shft": zero}, source)
-        target = MemoryReference(element.array, element.offset, 32, True)
-        self.emit("VST_SRS_S32_S64_ag_idx", {"src": wide, "shft": by}, target)
 
     # -- products -------------------------------------------------------------------------------------------------
 
@@ -261,6 +282,13 @@ class VectorOperations(Recorder):
             self.copy_into(register, value)
         else:
             self.emit("MOV_mv_scl", {"mMvSclDst": register, "mMvSclSrc": value.register})
+        return register
+
+    def byte_amount(self, lanes: Vector, place: int) -> VirtualRegister:
+        """A byte of a vector as a shift amount. The number of the byte is made for it: few registers can hold one."""
+        number, register = self.new_register("r"), self.new_register("s")
+        self.copy_into(number, place)
+        self.emit("VEXTRACT_D8", {"dst": register, "s1": lanes.register, "idx": number})
         return register
 
     def set_control(self, name: str, value: int) -> None:
