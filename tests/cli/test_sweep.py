@@ -60,6 +60,7 @@ def alive(pid: int) -> bool:
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"

@@ -245,6 +245,7 @@ def test_the_compilers_schedules_are_solutions_of_the_model() -> None:
     assert checked >= 5
 
 
+@pytest.mark.slow
 @needs_solver
 def test_loops_of_a_kernel_are_proved_or_improved() -> None:
     proofs = {proof.name: proof for proof in prove_loops(small(), time_limit_s=2)}

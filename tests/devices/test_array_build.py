@@ -115,7 +115,7 @@ def test_numbers_of_blocks_are_checked(tmp_path: Path) -> None:
     q = np.zeros((32, 16, 16), np.int8)
     with pytest.raises(InputError, match="32, 32 and 32 blocks of Q, K, V; a run of this design takes"):
         made.run_blocks(q, q, q)
-    with pytest.raises(InputError, match="0 states before for 32 blocks"):
+    with pytest.raises(InputError, match="0 states before and 32 masks for 32 blocks"):
         made.run_blocks(q, q[:8], q, [])
 
 

@@ -107,8 +107,10 @@ def _mistakes(request: BuildRequest, files: dict[str, bytes], name: str) -> list
     if request.toolchain != Toolchain.xattn.value:
         return _looked_for(files, name)
     kept = FileCache(cache_folder() / "lints", ".txt", _LARGEST)
-    key = cache_key(request)[:32] + hashlib.sha256(name.encode()).hexdigest()[:16]
-    return kept.kept(key, lambda: "\n".join(_looked_for(files, name)).encode()).decode().splitlines()
+    digest = hashlib.sha256(f"{cache_key(request)} {name}".encode())
+    for data in files.values():
+        digest.update(data)
+    return kept.kept(digest.hexdigest(), lambda: "\n".join(_looked_for(files, name)).encode()).decode().splitlines()
 
 
 def _looked_for(files: dict[str, bytes], name: str) -> list[str]:
