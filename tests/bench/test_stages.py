@@ -87,7 +87,7 @@ def test_in_sound_attention_maxima_overlap_with_scores_and_sums_with_the_output(
     overlaps = {frozenset(overlap.stages): overlap.cycles for overlap in found.overlaps}
     assert overlaps[frozenset([SCORES, SOFTMAX])] > 10 and overlaps[frozenset([SOFTMAX, OUTPUT])] > 10
     parts = list(by_name(by_name(found.stages)[SOFTMAX].parts))
-    assert parts == ["max", "references", "rescale", "weights", "sum"]
+    assert parts == ["max", "references", "weights", "rescale", "sum"]
 
 
 # --- programs whose stages are known --------------------------------------------------------------------------------

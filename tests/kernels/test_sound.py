@@ -124,6 +124,22 @@ def test_only_some_groups_of_rows_rise(block: SimulatedKernel, groups: tuple[int
     assert set((risen // 16).tolist()) == set(groups)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sums_as_large_as_they_get_fall_by_any_rise(block: SimulatedKernel, seed: int) -> None:
+    q, k, v = noise(10 + seed)
+    rng = np.random.default_rng(seed)
+    own = trace_block(init_state((64,)), q, k, v, 0).block_reference
+    octaves = rng.permutation(64) if seed == 0 else rng.choice([0, 1, 29, 30, 31, 32, 33, 64, 255, 256, 300], 64)
+    limits = np.array([-(2**31), -(2**30) - 1, -(2**30), -1, 0, 1, 2**30 - 1, 2**30, 2**31 - 1])
+    sums = np.where(rng.random((64, 64)) < 0.5, rng.choice(limits, (64, 64)), rng.integers(-(2**31), 2**31, (64, 64)))
+    running = rng.choice(limits[limits > 0], 64)
+    sums[octaves == 0] //= 2  # they stay as they are, and have to leave room for the block's own
+    running[octaves == 0] //= 2
+    before = SoundState(sums.astype(np.int32), running.astype(np.int32), (own - 128 * octaves).astype(np.int32))
+    after = assert_exact(block, before, q, k, v, 0)
+    np.testing.assert_array_equal((after.reference - before.reference) // 128, octaves)
+
+
 @pytest.mark.parametrize("rising", [False, True])
 @pytest.mark.parametrize("source", ["synthetic", "speech"])
 def test_blocks_in_mid_sequence_are_exact(block: SimulatedKernel, source: str, rising: bool) -> None:

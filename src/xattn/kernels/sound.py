@@ -61,7 +61,6 @@ DEPTH = 8  # 8-wide pieces of 64
 SCORE_RUNS = (*((c,) for c in range(6)), (6, 7))
 SUM_RUNS = ((0, 1, 2, 3), (4, 5, 6, 7))
 KEPT = 3  # pieces of V that stay in registers from two row blocks to the other two
-REVERSED = tuple(reversed(range(DEPTH)))
 ROW_SUMS_AFTER = (1, 5)  # steps; soon, since the next iteration waits for the pointer into the state
 DISTANCES_BEFORE = 14  # distances of row blocks from block columns that are below zero
 OCTAVE_BITS = OCTAVE.bit_length() - 1
@@ -264,7 +263,7 @@ def rescaled_sums(k: Kernel, weights: View, values: View, sums: list[View], stat
         with k.stage(SOFTMAX, "rescale"):
             now = k.load_halves(references.element(i, 0), references.element(i, 0))
             before = k.load_halves(references.element(i, 0), references.element(i, 1))
-            # rises stand in the high halves; unsigned, since one may be above the largest signed number of 16 bits
+            # only the high halves count; unsigned, since a rise may be above the largest signed number of 16 bits
             rise = k.lesser(k.subtract(now, before), constants.read_as(LANES))
             octaves = k.add(rise, rise)  # in the high bytes
             for a in range(ROWS):
@@ -272,8 +271,9 @@ def rescaled_sums(k: Kernel, weights: View, values: View, sums: list[View], stat
                 amounts = (k.byte_amount(octaves, 2 * lane + 1) for lane in lanes)
                 totals.append(k.load_shifted((sums[0].element(i, j, a), sums[1].element(i, j, a)), zero, amounts))
         right: dict[int, list[Vector]] = {}
-        for step, (rows, c) in enumerate([*(((0, 1), c) for c in range(DEPTH)), *(((2, 3), c) for c in REVERSED)]):
-            if c not in right or c < DEPTH - KEPT:
+        for step, c in enumerate((*range(DEPTH), *reversed(range(DEPTH)))):
+            rows = (0, 1) if step < DEPTH else (2, 3)
+            if step < DEPTH or c < DEPTH - KEPT:
                 right[c] = [values[j, c, b] for b in range(COLUMNS)]
             for a in rows:
                 left = weights[i, c, a]
