@@ -13,9 +13,10 @@ import pytest
 from sweep_cases import activations
 
 from xattn.bench import measure_ladder, synthetic_activations
-from xattn.bench.sweep import Point, Row, SweepLog, local_pool, points_of, run_sweep
+from xattn.bench.sweep import Point, Row, SweepLog, local_pool, points_of, run, run_sweep
 from xattn.bench.sweep import log as log_module
 from xattn.bench.sweep.run import SweepError, measure_point
+from xattn.devices import Simulator
 from xattn.errors import FileFormatError, InputError
 
 SEEDS = [{"seed": n} for n in range(4)]
@@ -44,6 +45,21 @@ def test_a_row_is_what_the_ladder_finds() -> None:
         True, kernel.cycles, kernel.stalls, kernel.program_bytes
     )  # fmt: skip
     assert (row.cosine, row.rel_l2, row.faults) == (kernel.cosine, kernel.rel_l2, [])
+
+
+def test_the_second_run_of_a_kernel_is_translated_and_gives_the_same_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llvmlite", reason="NOT CHECKED: translating needs the extra jit")
+    engines: list[str] = []
+
+    def simulator(engine: str) -> Simulator:
+        engines.append(engine)
+        return Simulator(engine=engine)
+
+    monkeypatch.setattr(run, "Simulator", simulator)
+    monkeypatch.setattr(run, "_interpreted", set())
+    (point,) = points_of(["tiled"], [(16, 16)], [{"seed": 5}])[0]
+    first, second = (measure_point(point, activations) for _ in range(2))
+    assert engines == ["interpreter", "translator"] and first == second and first.passed and first.cycles
 
 
 def test_what_a_point_cannot_have_is_its_fault() -> None:

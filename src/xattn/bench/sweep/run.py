@@ -11,11 +11,15 @@ from xattn.bench.ladder import measure_ladder
 from xattn.bench.sweep.log import SweepLog
 from xattn.bench.sweep.points import ActivationsOf, Point, Row
 from xattn.bench.sweep.pools import Pool
+from xattn.devices import Simulator
 from xattn.errors import XattnError
+from xattn.sim.core import chosen_engine
 
 _DEATHS = 3  # so often may processes die with no point finished in between
 
 Progress = Callable[[int, int, str], None]
+
+_interpreted: set[tuple[str, int, int]] = set()  # kernels and shapes that this process has run once
 
 
 class SweepError(XattnError):
@@ -23,7 +27,11 @@ class SweepError(XattnError):
 
 
 def measure_point(point: Point, activations_of: ActivationsOf) -> Row:
-    """Run the point's kernel once. What is wrong with it or its input becomes the row's fault."""
+    """Run the point's kernel once. What is wrong with it or its input becomes the row's fault.
+
+    The first run of a kernel and shape in a process is interpreted, which looks for every finding; where the extra
+    `jit` is installed the others are translated, in the same cycles.
+    """
     worker = f"{socket.gethostname()}:{os.getpid()}"
     row = Row(
         point=point,
@@ -43,6 +51,7 @@ def measure_point(point: Point, activations_of: ActivationsOf) -> Row:
             first=point.token,
             tokens=point.tokens,
             width=point.width,
+            device=_device(point),
             runs=1,
             compared=False,
         )
@@ -55,6 +64,14 @@ def measure_point(point: Point, activations_of: ActivationsOf) -> Row:
     )  # fmt: skip
     row.cosine, row.rel_l2, row.faults = kernel.cosine, kernel.rel_l2, kernel.faults
     return row
+
+
+def _device(point: Point) -> Simulator:
+    program = point.kernel, point.tokens, point.width
+    if program in _interpreted:
+        return Simulator(engine=chosen_engine("auto"))
+    _interpreted.add(program)
+    return Simulator(engine="interpreter")
 
 
 def run_sweep(
