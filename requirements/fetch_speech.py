@@ -76,7 +76,7 @@ def fetch(name: str, fill: Callable[[Path, Path], None], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
+    target = Path(sys.argv[1]).resolve()  # programs run in folders of their own
     target.mkdir(parents=True, exist_ok=True)
     fetch("whisper-base", fetch_base, target)
     fetch("librivox", fetch_clips, target)
