@@ -18,7 +18,8 @@ from programs import DATA, core_for
 pytest.importorskip("llvmlite", reason="NOT CHECKED: the translator needs llvmlite (pip install 'xattn[jit]')")
 
 from xattn.sim.core import Core
-from xattn.sim.translate import translation
+from xattn.sim.translate import explore, translation
+from xattn.sim.translate.explore import Explorer
 from xattn.sim.translate.native import cpu
 from xattn.sim.translate.translator import Translator
 
@@ -217,3 +218,23 @@ def test_python_goes_on_while_native_code_runs() -> None:
     quarter = (end - start) / 4
     assert quarter > 0.02, "too short to see anything"
     assert any(start + quarter < tick < end - quarter for tick in ticks)
+
+
+def test_a_program_with_too_many_states_is_interpreted_and_not_explored_again(
+    folder: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explored: list[int] = []
+    follow = Explorer._follow
+
+    def counted(self: Explorer) -> None:
+        explored.append(1)
+        follow(self)
+
+    monkeypatch.setattr(Explorer, "_follow", counted)
+    monkeypatch.setattr(explore, "MOST_NODES", 5)
+    twin = core("translator")
+    results = [twin.run(0, engine="translator") for _ in range(2)]
+    assert [result.engine for result in results] == ["interpreter"] * 2 and len(explored) == 1 and made == []
+    assert twin.translator.why_not == "the program has more than 5 states of the pipeline"
+    assert results[0].cycles == core("interpreter").run(0, engine="interpreter").cycles
+    assert not folder.exists()

@@ -24,7 +24,7 @@ from xattn.sim.translate.known import Entry, Known, KnownNumbers, Number
 from xattn.sim.translate.operations import operation_of
 from xattn.sim.translate.pipeline import Flow, Issued, Pipeline
 
-MOST_NODES = 40_000
+MOST_NODES = 5_000  # a program has 1,024 bundles; more states than that are work for minutes, and gigabytes of code
 
 
 Target = int | str | None  # an address; "return" or "jump": a symbol that stands behind those of the pipeline
@@ -159,7 +159,7 @@ class Explorer:
             for edge, known in self._edges(key):
                 self._reach(edge.to, known)
             if len(self._known) > MOST_NODES:
-                raise XattnError(f"more than {MOST_NODES} states of the pipeline")
+                raise XattnError(f"the program has more than {MOST_NODES:,} states of the pipeline")
 
     def _finished(self) -> dict[Key, Node]:
         finished: dict[Key, Node] = {}

@@ -42,6 +42,7 @@ class Translator:
         self.counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
         """[executed, stalled] of bundles, by address."""
         self._translations: dict[tuple[int, int], list[Translation]] = defaultdict(list)
+        self._refused: dict[tuple[int, int], str] = {}  # what cannot be translated, and why
         self._jumps: dict[int, set[int]] = defaultdict(set)  # where computed jumps were seen to go
         self._memory = _aligned(ADDRESS_SPACE + 64)
         self._state = _aligned(layout.STATE_BYTES)
@@ -49,6 +50,7 @@ class Translator:
     def forget(self) -> None:
         """The program has changed."""
         self._translations.clear()
+        self._refused.clear()
         self._jumps.clear()
 
     def run(self, start: int, stop_at: int, limit: int) -> bool:
@@ -89,12 +91,18 @@ class Translator:
             self._translations.clear()
 
     def translation(self, start: int, stop_at: int) -> Translation:
-        """The translation that holds for the registers as they are."""
+        """The translation that holds for the registers as they are; XattnError if there can be none."""
+        if (start, stop_at) in self._refused:
+            raise XattnError(self._refused[start, stop_at])
         scalars = self.engine.scalars
         known = self._translations[start, stop_at]
         found = next((t for t in known if t.holds(scalars)), None)
         if found is None:
-            found = translated(self._source(start, stop_at), scalars, self._jumps)
+            try:
+                found = translated(self._source(start, stop_at), scalars, self._jumps)
+            except XattnError as error:
+                self._refused[start, stop_at] = str(error)
+                raise
             known.insert(0, found)
         return found
 
