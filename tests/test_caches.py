@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xattn import cache
 from xattn.build import cache as builds
 from xattn.build.manifest import BuildRequest
 from xattn.cache import FileCache, cache_folder
@@ -210,8 +211,23 @@ def test_the_old_entry_or_the_new_one_is_there() -> None:
         assert file_cache().read("thing") == (b"new" if point == "renamed" else b"old")
 
 
+def test_files_are_counted_once_a_process_and_when_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    drop = cache.drop_oldest
+    monkeypatch.setattr(cache, "drop_oldest", lambda *a: counted.append(1) or drop(*a))
+    monkeypatch.setattr(cache, "_counted", {})
+    kept = FileCache(cache_folder() / "counted", ".bin", 20 * 100)
+    for number in range(19):  # of 32 bytes and a digest of 32
+        kept.write(str(number), bytes(32))
+    assert len(counted) == 1
+    for number in range(19, 40):
+        kept.write(str(number), bytes(32))
+        assert sum(path.stat().st_size for path in kept.folder.iterdir()) <= kept.largest
+    assert len(counted) > 1 and kept.read("39") == bytes(32) and kept.read("0") is None
+
+
 @every_job
-def test_what_a_killed_process_left_is_swept_up_later(job: Job, folder: Path) -> None:
+def test_what_a_killed_process_left_is_swept_up_later(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_processes(dying_at("half", job.work)) == [-signal.SIGKILL]
     (left,) = (folder / job.folder).iterdir()
     assert left.name.startswith(".")
@@ -222,6 +238,7 @@ def test_what_a_killed_process_left_is_swept_up_later(job: Job, folder: Path) ->
     (left,) = (folder / job.folder).iterdir()
     hours_ago = time.time() - 7200
     os.utime(left, (hours_ago, hours_ago))
+    monkeypatch.setattr("xattn.cache._counted", {})  # as a process that comes later
     job.work()
     assert not left.exists() and list((folder / job.folder).iterdir())
 

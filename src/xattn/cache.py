@@ -20,6 +20,7 @@ from xattn.files import write_whole
 CACHE_VARIABLE = "XATTN_CACHE"
 _ABANDONED_S = 3600.0  # nobody writes an entry for an hour
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_counted: dict[tuple[Path, str], int] = {}  # bytes of a cache's files, as this process last saw or left them
 
 
 def cache_folder() -> Path:
@@ -64,7 +65,15 @@ class FileCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.path(key), hashlib.sha256(contents).digest() + contents)
-        drop_oldest(self.folder, self.suffix, self.largest, keep=self.path(key))
+        self._make_room(_DIGEST_BYTES + len(contents), keep=self.path(key))
+
+    def _make_room(self, written: int, keep: Path) -> None:
+        """Looking at thousands of files for each one that is written would take longer than what they save."""
+        cache = self.folder, self.suffix
+        total = _counted.get(cache, self.largest) + written
+        if total > self.largest:
+            total = drop_oldest(self.folder, self.suffix, self.largest, keep)
+        _counted[cache] = total
 
     def kept(self, key: str, make: Callable[[], bytes]) -> bytes:
         """The entry, made where there is none; where it cannot be stored, it is made again the next time."""
@@ -76,8 +85,8 @@ class FileCache:
         return found
 
 
-def drop_oldest(folder: Path, suffix: str, largest: int, keep: Path) -> None:
-    """Drop the oldest files with this suffix until all together have `largest` bytes, but not `keep`.
+def drop_oldest(folder: Path, suffix: str, largest: int, keep: Path) -> int:
+    """Drop the oldest files with this suffix until all together have `largest` bytes, but not `keep`; what they have.
 
     What a killed process left half-written goes too, once it is too old to be on its way still.
     """
@@ -99,6 +108,7 @@ def drop_oldest(folder: Path, suffix: str, largest: int, keep: Path) -> None:
             with contextlib.suppress(OSError):
                 path.unlink()
             total -= size
+    return total
 
 
 def is_abandoned(modified: float) -> bool:
