@@ -12,7 +12,7 @@ from xattn.array.mlir_dialect import NEWEST, Dialect
 from xattn.array.mlir_ir import custom_form
 from xattn.build.designs import BLOCK_ORDER, KernelUse
 from xattn.build.images import STACK_BYTES, Images, build_images
-from xattn.build.manifest import MANIFEST, BufferEntry, BuildRequest, CoreEntry, FileEntry, Manifest
+from xattn.build.manifest import INSTRUCTIONS, MANIFEST, BufferEntry, BuildRequest, CoreEntry, FileEntry, Manifest
 from xattn.build.peano.compile import find_peano
 from xattn.build.peano.images import build_peano_images
 from xattn.build.peano.sources import c_sources
@@ -36,7 +36,7 @@ def make_artifacts(request: BuildRequest) -> dict[str, bytes]:
         f"{stem}.pdi": ("image that configures the array", images.pdi),
         f"{stem}.xclbin": ("container that XRT loads", images.xclbin),
         f"{stem}.mlir": ("the design for mlir-aie, which links the object", _mlir(request, images)),
-        "insts.bin": ("instruction stream of one run", images.instructions),
+        INSTRUCTIONS: ("instruction stream of one run", images.instructions),
         "exp_lut.h": ("exp table of the integer softmax, for C", c_header(exp_table()).encode()),
     }
     if request.toolchain != BuildRequest.toolchain:

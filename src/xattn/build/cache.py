@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from xattn.build.manifest import MANIFEST, BuildRequest, read_manifest
+from xattn.build.manifest import MANIFEST, BuildRequest, is_as_built, read_manifest
 from xattn.cache import cache_folder, is_abandoned
 from xattn.errors import FileFormatError
 
@@ -72,7 +72,7 @@ def _read(entry: Path) -> dict[str, bytes] | None:
     except (OSError, FileFormatError):
         return None
     for item in manifest.files:
-        if hashlib.sha256(files[item.name]).hexdigest() != item.sha256:
+        if not is_as_built(item, files[item.name]):
             return None
     return {**files, MANIFEST: data}
 

@@ -6,7 +6,7 @@ of int8 where DMA brings it into the layout of the kernel, else what the kernel'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -93,6 +93,13 @@ class HostBuffers:
                 packed = (self._packed(operands, further, n, count)[name] for n in range(count))
                 buffers.append(b"".join(array.tobytes() for array in packed))
         return buffers
+
+    def launches(self, q: Int8, k: Int8, v: Int8, further: Further) -> Iterator[list[bytes]]:
+        """The buffers of each run that so many blocks take, one run after another; InputError as `runs`."""
+        runs = self.runs(q, k, v)
+        for number in range(runs):
+            a, b, c = (x[number * len(x) // runs : (number + 1) * len(x) // runs] for x in (q, k, v))
+            yield self.pack(a, b, c, further[number * len(a) : (number + 1) * len(a)])
 
     def unpack(self, buffers: Sequence[bytes]) -> Matrix:
         """The results of one run `[blocks, rows, columns]`: row-major already where DMA brings them so."""

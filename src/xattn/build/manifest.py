@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from xattn.errors import FileFormatError
 
 MANIFEST = "manifest.json"
+INSTRUCTIONS = "insts.bin"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     toolchain: str = "xattn"
     toolchain_version: str = ""
+
+
+def is_as_built(entry: FileEntry, data: bytes) -> bool:
+    """Whether a file with these contents is the one that was built."""
+    return hashlib.sha256(data).hexdigest() == entry.sha256
 
 
 def read_manifest(data: bytes) -> Manifest:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xattn.array.instructions import InstructionStream
     from xattn.array.pdi import Partition, Pdi
     from xattn.array.xclbin import Xclbin
-    from xattn.build.manifest import Manifest
+    from xattn.build.manifest import FileEntry, Manifest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -111,19 +111,19 @@ def _manifest_lines(manifest: Manifest, folder: Path) -> Iterator[str]:
     yield f"blocks a core and run: {manifest.blocks}{manifest.block_order and f'; {manifest.block_order}'}"
     keys = ("argument", "name", "direction", "bytes", "blocks")
     yield from _table("host buffers", [{key: getattr(b, key) for key in keys} for b in manifest.buffers], keys)
-    files = [{"name": f.name, "bytes": f.bytes, "state": _state(folder / f.name, f.sha256)} for f in manifest.files]
+    files = [{"name": f.name, "bytes": f.bytes, "state": _state(folder / f.name, f)} for f in manifest.files]
     yield from _table("files", files, ("name", "bytes", "state"))
 
 
-def _state(path: Path, sha256: str) -> str:
+def _state(path: Path, entry: FileEntry) -> str:
     """Whether a file is what the manifest says."""
-    import hashlib
+    from xattn.build.manifest import is_as_built
 
     try:
         data = path.read_bytes()
     except (OSError, ValueError):
         return "not here"
-    return "as built" if hashlib.sha256(data).hexdigest() == sha256 else "changed since"
+    return "as built" if is_as_built(entry, data) else "changed since"
 
 
 def _array_lines(data: bytes, writes: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,13 @@ from pathlib import Path
 from xattn.array.image_file import configuration_of
 from xattn.array.instructions import InstructionStream, read_instructions
 from xattn.build.host_buffers import HostBuffers
-from xattn.build.manifest import MANIFEST, Manifest, read_manifest
+from xattn.build.manifest import INSTRUCTIONS, MANIFEST, Manifest, is_as_built, read_manifest
 from xattn.devices.array_simulator import BlocksResult, run_on_array
 from xattn.devices.device import Int8, further_arguments
 from xattn.errors import FileFormatError
 from xattn.kernels.registry import Matrix
 from xattn.numerics.sound import BlockMask, SoundState
 from xattn.sim.array.machine import Array
-
-INSTRUCTIONS = "insts.bin"
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,6 @@ def _contents(path: Path) -> bytes:
 def _built(manifest: Manifest, folder: Path, name: str) -> bytes:
     """A file of the build; FileFormatError where it is another one."""
     data = _contents(folder / name)
-    known = {entry.name: entry.sha256 for entry in manifest.files}
-    if hashlib.sha256(data).hexdigest() != known.get(name):
+    if not any(entry.name == name and is_as_built(entry, data) for entry in manifest.files):
         raise FileFormatError(f"{folder / name}: not the file of which {MANIFEST} tells: build it anew")
     return data

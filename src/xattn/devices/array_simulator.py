@@ -163,12 +163,9 @@ def run_on_array(
     max_cycles: int = MAX_CYCLES,
 ) -> BlocksResult:
     """Run Q, K and V on an array with the design in it, as often as it takes; errors as in `ArrayKernel.run_blocks`."""
-    runs = host.runs(*operands)
     further = further_arguments(host.spec, len(operands[0]), before, masks)
     outputs, results = [], []
-    for number in range(runs):
-        q, k, v = (part[number * len(part) // runs : (number + 1) * len(part) // runs] for part in operands)
-        buffers = host.pack(q, k, v, further[number * len(q) : (number + 1) * len(q)])
+    for buffers in host.launches(*operands, further):
         try:
             results.append(array.run(stream, buffers, max_cycles=max_cycles))
         except ArrayError as error:

@@ -6,7 +6,6 @@ are wall times, measured here; nothing is simulated, and nothing falls back on a
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,14 @@ from typing import cast
 
 import numpy as np
 
-from xattn.build.host_buffers import Further, HostBuffers
+from xattn.build.host_buffers import HostBuffers
 from xattn.build.images import Images, build_images
-from xattn.build.manifest import MANIFEST, Manifest, read_manifest
+from xattn.build.manifest import INSTRUCTIONS, MANIFEST, Manifest, is_as_built, read_manifest
 from xattn.devices.device import Int8, RunResult, further_arguments
 from xattn.devices.npu_program import DEFAULT_TIMEOUT, NpuProgram
 from xattn.errors import FileFormatError, InputError
 from xattn.kernels.registry import KernelSpec, Matrix, compiled, kernel_spec
 from xattn.numerics.sound import BlockMask, SoundState
-
-INSTRUCTIONS = "insts.bin"
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ class NpuKernel:
     ) -> NpuBlocks:
         """Many blocks, one run after another: as `ArrayKernel.run_blocks`, with errors as those of `run`."""
         further = further_arguments(self.spec, len(q), before, masks)
-        launches = self._launches((q, k, v), further)
+        launches = list(self.host.launches(q, k, v, further))
         program = self._program(shift if self._takes_shift else 0)
         runs = [program.run(buffers) for buffers in launches]
         outputs = [self.host.unpack(run.buffers) for run in runs]
@@ -160,15 +157,6 @@ class NpuKernel:
             tuple(run.seconds for run in runs),
             tuple(run.host_seconds for run in runs),
         )
-
-    def _launches(self, operands: tuple[Int8, Int8, Int8], further: Further) -> list[list[bytes]]:
-        """The host's buffers of each run that so many blocks take. InputError for what a run cannot take."""
-        runs = self.host.runs(*operands)
-        launches = []
-        for number in range(runs):
-            q, k, v = (part[number * len(part) // runs : (number + 1) * len(part) // runs] for part in operands)
-            launches.append(self.host.pack(q, k, v, further[number * len(q) : (number + 1) * len(q)]))
-        return launches
 
     def _build(self, shift: int) -> Images:
         """The design for this shift, built when it is first wanted."""
@@ -205,16 +193,15 @@ def _read_folder(folder: Path) -> _Folder:
     """The files that run, as the manifest says that they were built: not one of this build and one of another."""
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes())
-        digests = {item.name: item.sha256 for item in manifest.files}
-        names = [name for name in digests if name.endswith((".xclbin", INSTRUCTIONS))]
-        data = {name: (folder / name).read_bytes() for name in names}
+        entries = {e.name: e for e in manifest.files if e.name.endswith((".xclbin", INSTRUCTIONS))}
+        data = {name: (folder / name).read_bytes() for name in entries}
     except OSError as error:
         reason = f"{Path(str(error.filename)).name}: {error.strerror}"
         raise FileFormatError(f"{folder} is no folder of a build: {reason}; make one with xattn build") from None
     if len(data) != 2 or INSTRUCTIONS not in data:
         raise FileFormatError(f"{folder} holds no xclbin with its instruction stream; make one with xattn build")
     for name, contents in data.items():
-        if hashlib.sha256(contents).hexdigest() != digests[name]:
+        if not is_as_built(entries[name], contents):
             raise FileFormatError(f"{folder / name} is not the file that was built: build it anew")
     xclbin = next(name for name in data if name != INSTRUCTIONS)
     return _Folder(manifest, folder / xclbin, data[INSTRUCTIONS])
